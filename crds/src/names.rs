@@ -1,0 +1,172 @@
+//! Every name that more than one part of the project must agree on. A label, annotation, reason, port or path
+//! is written here and nowhere else.
+//!
+//! Labels, object names and ports are those of thanos-community/thanos-operator, so that its objects can be
+//! taken over in place (reference "Peers and user needs", sections 2.3 to 2.5).
+
+/// Field manager of every write.
+pub const FIELD_MANAGER: &str = "thanos-operator";
+/// Name that Events and conditions come from.
+pub const CONTROLLER: &str = "thanos-operator";
+
+/// Names and values of labels.
+pub mod labels {
+    /// Which program.
+    pub const NAME: &str = "app.kubernetes.io/name";
+    /// Which part of Thanos.
+    pub const COMPONENT: &str = "app.kubernetes.io/component";
+    /// `thanos` on everything of Thanos; required on discovered Services.
+    pub const PART_OF: &str = "app.kubernetes.io/part-of";
+    /// Who made it; part of the immutable selector.
+    pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+    /// The generated object name.
+    pub const INSTANCE: &str = "app.kubernetes.io/instance";
+    /// Name of the ThanosQuery.
+    pub const OWNER: &str = "operator.thanos.io/owner";
+    /// `true` on what answers queries.
+    pub const QUERY_API: &str = "operator.thanos.io/query-api";
+    /// `true` on every Service that offers the StoreAPI; required on discovered Services.
+    pub const STORE_API: &str = "operator.thanos.io/store-api";
+    /// Makes an endpoint strict.
+    pub const ENDPOINT_STRICT: &str = "operator.thanos.io/endpoint-strict";
+    /// Makes an endpoint a group.
+    pub const ENDPOINT_GROUP: &str = "operator.thanos.io/endpoint-group";
+    /// Makes an endpoint a strict group.
+    pub const ENDPOINT_GROUP_STRICT: &str = "operator.thanos.io/endpoint-group-strict";
+
+    /// Value of [`PART_OF`].
+    pub const THANOS: &str = "thanos";
+    /// Value of [`MANAGED_BY`].
+    pub const OPERATOR: &str = "thanos-operator";
+    /// Value of [`NAME`] for a querier.
+    pub const QUERY: &str = "thanos-query";
+    /// Value of [`COMPONENT`] for a querier.
+    pub const QUERY_LAYER: &str = "query-layer";
+    /// The value that switches a label on.
+    pub const TRUE: &str = "true";
+    /// The value of a type label that counts as if the label were absent.
+    pub const FALSE: &str = "false";
+
+    /// Prefixes of labels and annotations with which tools mark *their* objects. What starts with one of these
+    /// is never copied from a ThanosQuery to what is made from it: it would mislead the tool, and a change of it
+    /// would restart every pod.
+    pub const TOOL_PREFIXES: [&str; 9] = [
+        "kubectl.kubernetes.io/",
+        "argocd.argoproj.io/",
+        "kustomize.toolkit.fluxcd.io/",
+        "helm.toolkit.fluxcd.io/",
+        "fluxcd.io/",
+        "helm.sh/",
+        "meta.helm.sh/",
+        "objectset.rio.cattle.io/",
+        "app.kubernetes.io/",
+    ];
+}
+
+/// Names of annotations.
+pub mod annotations {
+    /// On a Service: name of the TCP port that serves the StoreAPI, when it is not `grpc`.
+    pub const PORT: &str = "operator.thanos.io/port";
+    /// On an object of ours: hash of what was applied last, so that a field that is no longer wanted is noticed.
+    pub const APPLIED_HASH: &str = "operator.thanos.io/applied-hash";
+}
+
+/// Names of containers, ports and volumes, and where things are mounted.
+pub mod pod {
+    /// Container of the querier.
+    pub const QUERY_CONTAINER: &str = "thanos-query";
+    /// Container of the agent.
+    pub const AGENT_CONTAINER: &str = "sd-agent";
+    /// Name of the StoreAPI port: of the querier, and of discovered Services without a port annotation.
+    pub const GRPC_PORT_NAME: &str = "grpc";
+    /// StoreAPI of the querier.
+    pub const GRPC_PORT: u16 = 10901;
+    /// Name of the HTTP port.
+    pub const HTTP_PORT_NAME: &str = "http";
+    /// HTTP of the querier.
+    pub const HTTP_PORT: u16 = 9090;
+    /// Name of the agent's port.
+    pub const AGENT_PORT_NAME: &str = "agent";
+    /// HTTP of the agent.
+    pub const AGENT_PORT: u16 = 10911;
+    /// Volume that holds the file.
+    pub const FILE_VOLUME: &str = "sd";
+    /// Where the folder of the file is mounted.
+    pub const FILE_FOLDER: &str = "/sd";
+    /// The file that Thanos reads.
+    pub const FILE: &str = "/sd/endpoints.yaml";
+    /// Name of the file in its folder.
+    pub const FILE_NAME: &str = "endpoints.yaml";
+    /// Volume with the mounted ConfigMap.
+    pub const SOURCE_VOLUME: &str = "sd-source";
+    /// Where the ConfigMap is mounted for the agent.
+    pub const SOURCE_FOLDER: &str = "/sd-source";
+    /// Volume with the API token of the agent.
+    pub const TOKEN_VOLUME: &str = "sd-agent-token";
+    /// Where API clients look for their token.
+    pub const TOKEN_FOLDER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+    /// User and group of the agent; fixed, because the file's folder is sticky.
+    pub const AGENT_USER: i64 = 65532;
+}
+
+/// Types of conditions in the status of a ThanosQuery.
+pub mod conditions {
+    /// The Deployments are rolled out and available; what kstatus, Flux and Argo CD wait for.
+    pub const READY: &str = "Ready";
+    /// Every pod has the current endpoints.
+    pub const ENDPOINTS_SYNCED: &str = "EndpointsSynced";
+    /// `spec.paused` is set: nothing is changed.
+    pub const PAUSED: &str = "Paused";
+    /// Warning: `spec` asks for something that cannot be done.
+    pub const INVALID: &str = "Invalid";
+    /// Warning: an object of a name that is needed belongs to somebody else.
+    pub const FOREIGN_OBJECT: &str = "ForeignObject";
+    /// Warning: nothing tells which Thanos release runs.
+    pub const VERSION_UNKNOWN: &str = "VersionUnknown";
+    /// Warning: Services that carry the StoreAPI labels are left out.
+    pub const SERVICES_REJECTED: &str = "ServicesRejected";
+}
+
+/// Reasons in conditions and Events: one word each.
+pub mod reasons {
+    /// The rollout is complete.
+    pub const AVAILABLE: &str = "Available";
+    /// The rollout is under way.
+    pub const PROGRESSING: &str = "Progressing";
+    /// The rollout does not get on.
+    pub const DEADLINE_EXCEEDED: &str = "ProgressDeadlineExceeded";
+    /// The Deployment is not there yet.
+    pub const CREATING: &str = "Creating";
+    /// All pods answered with the current generation.
+    pub const SYNCED: &str = "Synced";
+    /// Some pods have an older generation.
+    pub const SYNCING: &str = "Syncing";
+    /// Some pods did not answer.
+    pub const UNKNOWN: &str = "Unknown";
+    /// There is no agent to ask: the kubelet delivers the file.
+    pub const DELIVERED_BY_KUBELET: &str = "DeliveredByKubelet";
+    /// Endpoints are flags; there is no file.
+    pub const FLAGS: &str = "EndpointsAreFlags";
+    /// `spec.paused`.
+    pub const PAUSED: &str = "Paused";
+    /// Not paused any more.
+    pub const RESUMED: &str = "Resumed";
+    /// The ThanosQuery cannot be read.
+    pub const UNREADABLE: &str = "Unreadable";
+    /// A field of `spec` asks for something that cannot be done.
+    pub const INVALID_FIELD: &str = "InvalidField";
+    /// Everything is all right.
+    pub const NONE: &str = "None";
+    /// An object belongs to somebody else.
+    pub const FOREIGN: &str = "OwnedBySomebodyElse";
+    /// A write was refused.
+    pub const APPLY_FAILED: &str = "ApplyFailed";
+    /// The pod template changed: every pod is replaced, one at a time.
+    pub const ROLLOUT: &str = "Rollout";
+    /// The endpoint document changed.
+    pub const ENDPOINTS_CHANGED: &str = "EndpointsChanged";
+    /// A Service that looks like a StoreAPI is left out.
+    pub const SERVICE_REJECTED: &str = "ServiceRejected";
+    /// The version cannot be told from the image.
+    pub const VERSION_UNKNOWN: &str = "VersionUnknown";
+}
