@@ -1,1 +1,3 @@
-//! placeholder
+//! What the cluster cases, the demo and the benchmarks share.
+
+pub mod cluster;
