@@ -1,0 +1,15 @@
+//! What holds for every ThanosQuery: read once from the command line, passed down as a value.
+
+/// Settings of the operator that plans depend on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Image of the agent for every ThanosQuery that names none.
+    pub agent_image: String,
+    /// DNS domain of the cluster, without dots at the ends, such as `cluster.local`.
+    pub cluster_domain: String,
+}
+
+/// Image of Thanos where a ThanosQuery names none.
+pub const DEFAULT_IMAGE: &str = "quay.io/thanos/thanos";
+/// Version of Thanos where a ThanosQuery names none.
+pub const DEFAULT_VERSION: &str = "v0.42.4";

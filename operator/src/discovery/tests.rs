@@ -1,0 +1,133 @@
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+
+use super::*;
+
+fn query(spec: &str) -> ThanosQuery {
+    serde_saphyr::from_str(&format!(
+        "{{apiVersion: monitoring.thanos.io/v1alpha1, kind: ThanosQuery, metadata: {{name: global, namespace: demo}}, spec: {{{spec}}}}}"
+    ))
+    .expect("a ThanosQuery")
+}
+
+fn service(name: &str, labels: &str, spec: &str) -> Arc<StoreApiService> {
+    let yaml =
+        format!("{{metadata: {{name: {name}, namespace: demo, labels: {{{labels}}}}}, spec: {{{spec}}}}}");
+    Arc::new(serde_saphyr::from_str::<Service>(&yaml).expect("a Service").into())
+}
+
+const GRPC: &str = "clusterIP: 10.0.0.1, ports: [{name: grpc, port: 80, targetPort: 10901}]";
+const HEADLESS: &str = "clusterIP: None, ports: [{name: grpc, port: 80, targetPort: 10901}]";
+
+fn found(spec: &str, services: Vec<Arc<StoreApiService>>) -> Discovery {
+    discover(&query(spec), &Watched { services, slices: vec![] }).expect("readable selector")
+}
+
+fn names(discovery: &Discovery) -> Vec<&str> {
+    discovery.stores.iter().map(|store| store.service.as_str()).collect()
+}
+
+#[test]
+fn an_empty_selector_takes_every_labelled_service_of_the_namespace() {
+    for spec in ["", "customStoreLabelSelector: {}", "customStoreLabelSelector: {matchExpressions: []}"] {
+        assert_eq!(names(&found(spec, vec![service("b", "", GRPC), service("a", "", GRPC)])), ["a", "b"]);
+    }
+}
+
+#[test]
+fn every_operator_of_a_selector_works_without_match_labels() {
+    let stores = || {
+        vec![service("a", "tenant: red", GRPC), service("b", "tenant: blue", GRPC), service("c", "", GRPC)]
+    };
+    let with = |expression: &str| {
+        let spec = format!("customStoreLabelSelector: {{matchExpressions: [{{key: tenant, {expression}}}]}}");
+        names(&found(&spec, stores())).join(" ")
+    };
+    assert_eq!(with("operator: In, values: [red]"), "a");
+    assert_eq!(with("operator: NotIn, values: [red]"), "b c");
+    assert_eq!(with("operator: Exists"), "a b");
+    assert_eq!(with("operator: DoesNotExist"), "c");
+    assert_eq!(names(&found("customStoreLabelSelector: {matchLabels: {tenant: blue}}", stores())), ["b"]);
+}
+
+#[test]
+fn an_unknown_operator_is_an_error_that_names_the_field() {
+    let spec = "customStoreLabelSelector: {matchExpressions: [{key: a, operator: Exists}, {key: a, operator: Like}]}";
+    let error = discover(&query(spec), &Watched::default()).expect_err("refused").to_string();
+    assert!(error.contains("matchExpressions[1]") && error.contains("Like"), "{error}");
+}
+
+#[test]
+fn one_bad_service_is_rejected_by_name_and_the_others_count() {
+    let discovery =
+        found("", vec![service("bad", "", "ports: [{name: web, port: 80}]"), service("good", "", GRPC)]);
+    assert_eq!(names(&discovery), ["good"]);
+    assert_eq!(discovery.rejected.len(), 1);
+    assert_eq!(discovery.rejected[0].service, "bad");
+    let message = discovery.rejected[0].reason.message();
+    assert!(message.contains("\"grpc\"") && message.contains("web"), "{message}");
+}
+
+#[test]
+fn services_of_other_namespaces_and_its_own_are_not_taken() {
+    let mut elsewhere = (*service("a", "", GRPC)).clone();
+    elsewhere.namespace = "other".into();
+    let own = "app.kubernetes.io/managed-by: thanos-operator, operator.thanos.io/owner: global";
+    let stacked = "app.kubernetes.io/managed-by: thanos-operator, operator.thanos.io/owner: leaf";
+    let discovery = found(
+        "",
+        vec![Arc::new(elsewhere), service("own", own, HEADLESS), service("leaf", stacked, HEADLESS)],
+    );
+    assert_eq!(names(&discovery), ["leaf"]);
+}
+
+#[test]
+fn a_service_being_deleted_does_not_count() {
+    let mut going = (*service("a", "", GRPC)).clone();
+    going.deleting = true;
+    assert_eq!(found("", vec![Arc::new(going)]), Discovery::default());
+}
+
+#[test]
+fn a_headless_service_takes_port_and_host_names_from_its_slices() {
+    let slice = "{metadata: {name: s-1, namespace: demo, labels: {kubernetes.io/service-name: s}}, addressType: IPv4, \
+                 ports: [{name: grpc, port: 19090}], endpoints: [{addresses: [10.0.0.2], hostname: s-1}, {addresses: [10.0.0.1], hostname: s-0}]}";
+    let slice: StoreApiSlice = serde_saphyr::from_str::<EndpointSlice>(slice).expect("a slice").into();
+    let watched = Watched { services: vec![service("s", "", HEADLESS)], slices: vec![Arc::new(slice)] };
+    let discovery = discover(&query(""), &watched).expect("readable");
+    assert_eq!(
+        discovery.stores[0].reach,
+        Reach::Headless {
+            port_name: "grpc".into(),
+            pod_port: 19090,
+            hostnames: vec!["s-0".into(), "s-1".into()]
+        }
+    );
+    assert_eq!(
+        found("", vec![service("s", "", HEADLESS)]).stores[0].reach,
+        Reach::Headless { port_name: "grpc".into(), pod_port: 10901, hostnames: vec![] }
+    );
+}
+
+#[test]
+fn an_external_name_is_reached_by_its_name_and_needs_one() {
+    let external = |name: &str| {
+        service(
+            "e",
+            "",
+            &format!("type: ExternalName, externalName: '{name}', ports: [{{name: grpc, port: 443}}]"),
+        )
+    };
+    assert_eq!(
+        found("", vec![external("thanos.example.")]).stores[0].reach,
+        Reach::External { host: "thanos.example".into(), port: 443 }
+    );
+    assert_eq!(found("", vec![external("")]).rejected[0].reason, Reason::NoExternalName);
+}
+
+#[test]
+fn conflicting_type_labels_count_as_the_strongest_and_are_remarked() {
+    let both = "operator.thanos.io/endpoint-strict: 'true', operator.thanos.io/endpoint-group: 'true'";
+    let discovery = found("", vec![service("a", both, GRPC)]);
+    assert_eq!(discovery.stores[0].endpoint_type, EndpointType::Strict);
+    assert!(discovery.remarks[0].reason.message().contains("endpoint-group has no effect"));
+}

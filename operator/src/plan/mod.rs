@@ -1,0 +1,182 @@
+//! Step 3, pure: every object that a ThanosQuery shall have.
+//!
+//! Ordinary endpoints reach the ConfigMap only, never the pod template; `template_tests` holds that.
+
+mod access;
+mod additional_args;
+mod agent;
+mod config_map;
+mod deployment;
+mod disruption_budget;
+mod endpoints;
+mod image;
+mod meta;
+mod service;
+mod thanos_args;
+
+use crds::{
+    ThanosQuery,
+    thanos_query::{AgentSource, DiscoveryMode},
+};
+use jiff::Timestamp;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Service, ServiceAccount},
+    policy::v1::PodDisruptionBudget,
+    rbac::v1::{Role, RoleBinding},
+};
+use sd_agent::ThanosVersion;
+
+pub use config_map::{payload_of, set_payload};
+pub use endpoints::{Endpoints, Flag};
+pub use image::{Image, VersionError};
+pub use meta::{NameError, Names, selector};
+
+use crate::{config::Config, discovery::Discovery};
+
+/// What is known of the object whose order goes on: the ConfigMap's generation must only grow.
+#[derive(Clone, Debug, Default)]
+pub struct Known<'a> {
+    /// The ConfigMap as the API has it.
+    pub config_map: Option<&'a ConfigMap>,
+    /// Generation in the status of the ThanosQuery; it outlives the ConfigMap.
+    pub generation: Option<u64>,
+}
+
+/// Everything that shall exist. `apply` destructures it without `..`: a new field does not compile until it is
+/// applied.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The names of all objects.
+    pub names: Names,
+    /// The endpoint document; none when every endpoint is a flag.
+    pub config_map: Option<ConfigMap>,
+    /// Identity of the pods; without any right but the agent's.
+    pub service_account: ServiceAccount,
+    /// The agent's right to read its ConfigMap.
+    pub role: Option<Role>,
+    /// Gives it to the pods.
+    pub role_binding: Option<RoleBinding>,
+    /// How the queriers are reached.
+    pub service: Service,
+    /// From two replicas on.
+    pub disruption_budget: Option<PodDisruptionBudget>,
+    /// The queriers.
+    pub deployment: Deployment,
+    /// What it was made from, for status.
+    pub summary: Summary,
+}
+
+/// What a plan was made from, for status and Events.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Endpoints by type and Services that Thanos could not reach.
+    pub endpoints: Endpoints,
+    /// Release that the pods are configured for.
+    pub version: ThanosVersion,
+    /// How endpoints reach the pods.
+    pub delivery: Delivery,
+    /// Generation and hash of the document.
+    pub document: Option<DocumentId>,
+    /// Arguments in `additionalArgs` that are not used, each with the reason.
+    pub refused_args: Vec<String>,
+}
+
+/// Generation and hash of the document in the ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentId {
+    /// Grows with every change.
+    pub generation: u64,
+    /// Of the document.
+    pub sha256: String,
+}
+
+/// How endpoints reach the pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// The agent reads the API (and its mount, if `mount`).
+    Agent {
+        /// Whether the agent has an API token.
+        api: bool,
+    },
+    /// The kubelet mounts Thanos' own file.
+    Kubelet,
+    /// Every endpoint is a flag.
+    Flags,
+}
+
+/// Why there is no plan. Nothing is touched then.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The name does not make valid object names.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The version is too old or unreadable.
+    #[error(transparent)]
+    Version(#[from] VersionError),
+    /// The endpoints do not fit into a ConfigMap.
+    #[error(transparent)]
+    TooLarge(#[from] sd_agent::payload::TooLarge),
+}
+
+/// Plans everything for `query`.
+///
+/// # Errors
+/// See [`PlanError`].
+pub fn plan(
+    query: &ThanosQuery,
+    discovery: &Discovery,
+    known: &Known<'_>,
+    config: &Config,
+    now: Timestamp,
+) -> Result<Plan, PlanError> {
+    let names = Names::of(query)?;
+    let image = Image::of(&query.spec.common)?;
+    let delivery = Delivery::of(query);
+    let endpoints = Endpoints::of(discovery, image.version, config, delivery);
+    let config_map = match delivery {
+        Delivery::Flags => None,
+        _ => Some(config_map::config_map(query, &names, &endpoints, image.version, delivery, known, now)?),
+    };
+    let document = config_map.as_ref().and_then(|config_map| {
+        let meta = payload_of(config_map).meta().ok()?;
+        Some(DocumentId { generation: meta.generation, sha256: meta.sha256 })
+    });
+    let args = thanos_args::thanos_args(query, image.version, delivery, &endpoints.flags);
+    let agent = agent::Agent { query, names: &names, config, version: image.version };
+    let has_role = delivery == Delivery::Agent { api: true };
+    Ok(Plan {
+        service_account: access::service_account(query, &names),
+        role: has_role.then(|| access::role(query, &names)),
+        role_binding: has_role.then(|| access::role_binding(query, &names)),
+        service: service::service(query, &names),
+        disruption_budget: (query.spec.replicas >= 2)
+            .then(|| disruption_budget::disruption_budget(query, &names)),
+        deployment: deployment::deployment(query, &names, &image, delivery, &agent, &args, &endpoints.flags),
+        summary: Summary {
+            endpoints,
+            version: image.version,
+            delivery,
+            document,
+            refused_args: args.refused,
+        },
+        config_map,
+        names,
+    })
+}
+
+// === impl Delivery ===
+
+impl Delivery {
+    fn of(query: &ThanosQuery) -> Self {
+        let discovery = &query.spec.service_discovery;
+        match (discovery.mode, discovery.agent.enabled) {
+            (DiscoveryMode::Flags, _) => Self::Flags,
+            (DiscoveryMode::File, false) => Self::Kubelet,
+            (DiscoveryMode::File, true) => Self::Agent { api: discovery.agent.source != AgentSource::Mount },
+        }
+    }
+}
+
+#[cfg(test)]
+mod template_tests;

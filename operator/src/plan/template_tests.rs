@@ -1,0 +1,129 @@
+//! The promise that everything rests on: ordinary endpoints never change the pod template.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Service as KubeService;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    discovery::{Watched, discover},
+    watch::StoreApiService,
+};
+
+fn config() -> Config {
+    Config { agent_image: "sd-agent:test".into(), cluster_domain: "cluster.local".into() }
+}
+
+fn query(version: &str) -> ThanosQuery {
+    serde_saphyr::from_str(&format!(
+        "{{apiVersion: monitoring.thanos.io/v1alpha1, kind: ThanosQuery, metadata: {{name: global, namespace: demo, uid: u-1}}, spec: {{version: {version}, replicas: 2}}}}"
+    ))
+    .expect("a ThanosQuery")
+}
+
+fn planned(query: &ThanosQuery, services: &[Arc<StoreApiService>], known: &Known<'_>) -> Plan {
+    let watched = Watched { services: services.to_vec(), slices: vec![] };
+    let discovery = discover(query, &watched).expect("readable");
+    plan(query, &discovery, known, &config(), Timestamp::UNIX_EPOCH).expect("a plan")
+}
+
+#[derive(Clone, Debug)]
+struct Ordinary {
+    name: u16,
+    port: u16,
+    headless: bool,
+    labelled: bool,
+}
+
+impl Ordinary {
+    fn service(&self) -> Arc<StoreApiService> {
+        let Self { name, port, headless, labelled } = self;
+        let ip = if *headless { "None" } else { "10.0.0.1" };
+        let label = if *labelled { "tenant: red" } else { "" };
+        let yaml = format!(
+            "{{metadata: {{name: s{name}, namespace: demo, labels: {{{label}}}}}, spec: {{clusterIP: {ip}, ports: [{{name: grpc, port: {port}}}]}}}}"
+        );
+        Arc::new(serde_saphyr::from_str::<KubeService>(&yaml).expect("a Service").into())
+    }
+}
+
+fn ordinary() -> impl Strategy<Value = Vec<Ordinary>> {
+    let one = (0..50u16, 1..u16::MAX, any::<bool>(), any::<bool>())
+        .prop_map(|(name, port, headless, labelled)| Ordinary { name, port, headless, labelled });
+    proptest::collection::vec(one, 0..12)
+}
+
+fn flagged() -> Arc<StoreApiService> {
+    let yaml = "{metadata: {name: strict, namespace: demo, labels: {operator.thanos.io/endpoint-strict: 'true'}}, spec: {clusterIP: 10.0.0.9, ports: [{name: grpc, port: 80}]}}";
+    Arc::new(serde_saphyr::from_str::<KubeService>(yaml).expect("a Service").into())
+}
+
+proptest! {
+    #[test]
+    fn ordinary_endpoints_never_change_the_pod_template(
+        before in ordinary(),
+        after in ordinary(),
+        version in prop::sample::select(vec!["v0.35.1", "v0.37.2", "v0.38.0", "v0.42.4", "mine"]),
+    ) {
+        let query = query(version);
+        let services = |all: &[Ordinary]| -> Vec<_> {
+            all.iter().map(Ordinary::service).chain([flagged()]).collect()
+        };
+        let (before, after) = (services(&before), services(&after));
+        let unique = |services: &[Arc<StoreApiService>]| -> Vec<Arc<StoreApiService>> {
+            let by_name: std::collections::BTreeMap<_, _> =
+                services.iter().map(|service| (service.name.clone(), Arc::clone(service))).collect();
+            by_name.into_values().collect()
+        };
+        let before = planned(&query, &unique(&before), &Known::default());
+        let after = planned(&query, &unique(&after), &Known::default());
+        prop_assert_eq!(before.deployment, after.deployment);
+        prop_assert_eq!(before.role, after.role);
+        prop_assert_eq!(before.service, after.service);
+    }
+
+    #[test]
+    fn the_order_in_which_services_are_seen_does_not_matter(services in ordinary(), turn in 0..12usize) {
+        let by_name: std::collections::BTreeMap<_, _> =
+            services.iter().map(|service| (service.name, service.service())).collect();
+        let mut services: Vec<_> = by_name.into_values().collect();
+        let first = planned(&query("v0.42.4"), &services, &Known::default());
+        let turn = turn.min(services.len());
+        services.rotate_left(turn);
+        let second = planned(&query("v0.42.4"), &services, &Known::default());
+        prop_assert_eq!(first.config_map, second.config_map);
+        prop_assert_eq!(first.deployment, second.deployment);
+    }
+}
+
+#[test]
+fn a_strict_endpoint_changes_the_template_and_is_told_to_the_agent() {
+    let query = query("v0.42.4");
+    let plan = planned(&query, &[flagged()], &Known::default());
+    let pod = plan.deployment.spec.expect("spec").template.spec.expect("pod");
+    let args = pod.containers[0].args.clone().expect("args");
+    assert!(args.contains(&"--endpoint-strict=strict.demo.svc.cluster.local:80".to_owned()), "{args:?}");
+    let agent = pod.init_containers.expect("agent")[0].args.clone().expect("args");
+    assert!(agent.contains(&"--flagged=strict.demo.svc.cluster.local:80".to_owned()), "{agent:?}");
+}
+
+#[test]
+fn the_config_map_stays_byte_for_byte_while_the_endpoints_do() {
+    let query = query("v0.42.4");
+    let store = Ordinary { name: 1, port: 80, headless: false, labelled: false }.service();
+    let first = planned(&query, &[Arc::clone(&store)], &Known { config_map: None, generation: Some(6) });
+    let live = first.config_map.clone().expect("a ConfigMap");
+    assert_eq!(first.summary.document.as_ref().expect("document").generation, 7);
+    let known = Known { config_map: Some(&live), generation: Some(7) };
+    assert_eq!(planned(&query, &[store], &known).config_map.expect("a ConfigMap"), live);
+    let changed = planned(&query, &[], &known);
+    assert_eq!(changed.summary.document.expect("document").generation, 8);
+}
+
+#[test]
+fn a_query_without_any_store_has_an_empty_document_that_is_meant() {
+    let plan = planned(&query("v0.42.4"), &[], &Known::default());
+    let (meta, document) = payload_of(&plan.config_map.expect("a ConfigMap")).unpack().expect("valid");
+    assert!(meta.empty_ok && document.endpoints().is_empty());
+}
