@@ -50,13 +50,10 @@ pub fn build(progress: &Progress) -> Result<Binaries> {
         let took = if folder.is_dir() {
             None
         } else {
-            let step = progress.step(format!(
-                "[{}/{}] {} (takes {} without a cache)",
-                index + 1,
-                ALL.len(),
-                component.title,
-                component.cold
-            ));
+            let step = progress.step_with(
+                format!("[{}/{}] {}", index + 1, ALL.len(), component.title),
+                &format!("{} without a cache", component.cold),
+            );
             compile(component, &folder)?;
             Some(step.done())
         };

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::Write as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -19,18 +19,19 @@ pub(super) fn output(step: &str, command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| failed(step, command, error.to_string(), ""))?;
+        .map_err(|error| failed(step, command, format!("could not be run: {error}"), ""))?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     match output.status.success() {
         true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        false => Err(failed(step, command, output.status.to_string(), &stderr)),
+        false => Err(failed(step, command, format!("ended with {}", output.status), &stderr)),
     }
 }
 
 /// Runs `command` with `input` on its stdin.
 pub(super) fn output_with_input(step: &str, command: &mut Command, input: &[u8]) -> Result<String> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| failed(step, command, error.to_string(), ""))?;
+    let mut child =
+        command.spawn().map_err(|error| failed(step, command, format!("could not be run: {error}"), ""))?;
     let stdin = child.stdin.take();
     let output = thread::scope(|scope| {
         scope.spawn(move || {
@@ -39,34 +40,37 @@ pub(super) fn output_with_input(step: &str, command: &mut Command, input: &[u8])
         });
         child.wait_with_output()
     })
-    .map_err(|error| failed(step, command, error.to_string(), ""))?;
+    .map_err(|error| failed(step, command, format!("could not be run: {error}"), ""))?;
     match output.status.success() {
         true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        false => {
-            Err(failed(step, command, output.status.to_string(), &String::from_utf8_lossy(&output.stderr)))
-        }
+        false => Err(failed(
+            step,
+            command,
+            format!("ended with {}", output.status),
+            &String::from_utf8_lossy(&output.stderr),
+        )),
     }
 }
 
-/// Runs `command` with everything it writes in a file at `log`.
-pub(super) fn logged(step: &str, command: &mut Command, log: &Path) -> Result<()> {
+/// Runs `command` with its stderr in a file at `log`, and returns what it wrote to stdout.
+pub(super) fn logged(step: &str, command: &mut Command, log: &Path) -> Result<String> {
     if let Some(parent) = log.parent() {
         std::fs::create_dir_all(parent).at("create folder", parent)?;
     }
     let file = File::create(log).at("create log", log)?;
-    let second = file.try_clone().at("create log", log)?;
-    let status = command
+    let output = command
         .stdin(Stdio::null())
-        .stdout(file)
-        .stderr(second)
-        .status()
-        .map_err(|error| failed(step, command, error.to_string(), ""))?;
-    match status.success() {
-        true => Ok(()),
+        .stdout(Stdio::piped())
+        .stderr(file)
+        .spawn()
+        .and_then(Child::wait_with_output)
+        .map_err(|error| failed(step, command, format!("could not be run: {error}"), ""))?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         false => Err(Error::Command {
             step: step.to_owned(),
             command: shown(command),
-            outcome: status.to_string(),
+            outcome: format!("ended with {}", output.status),
             tail: Tail::of(log),
         }),
     }

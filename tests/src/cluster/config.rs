@@ -174,6 +174,8 @@ ip link set lo up
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /var/log
 mount -t tmpfs tmpfs /var/lib/cni
+# Images come from nowhere: a wrong name fails at once instead of being asked for outside.
+if [ -e /etc/resolv.conf ]; then mount --bind {STATE}/resolv.conf /etc/resolv.conf; fi
 
 # The kubelet sets these for the whole machine; it gets copies instead.
 for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1 \

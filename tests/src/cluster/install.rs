@@ -77,21 +77,30 @@ pub fn load_images(cluster: &Cluster, progress: &Progress) -> Result<Images> {
     if !cluster.is_own() {
         return Err(Error::OnlyOwn("loading images"));
     }
+    load_release_images(cluster, progress)?;
     let product = build_product(progress)?;
     let _lock = Lock::acquire(Path::new(LOCK), progress)?;
-    let step = progress.step("loading images");
-    let mut loaded = images::load_releases(cluster)?;
-    let mut load = |name: &str, program: &Path| -> Result<String> {
+    let load = |name: &str, program: &Path| -> Result<String> {
         let image = Image::of_program(name, program, USER)?;
-        loaded += usize::from(images::load(cluster, &image, &image.reference)?);
+        images::load(cluster, &image, &image.reference)?;
         Ok(image.reference)
     };
-    let images = Images {
+    Ok(Images {
         operator: load("thanos-operator", &product.operator)?,
         agent: load("sd-agent", &product.agent)?,
-    };
+    })
+}
+
+/// Loads the images of Thanos and Prometheus.
+pub fn load_release_images(cluster: &Cluster, progress: &Progress) -> Result<()> {
+    if !cluster.is_own() {
+        return Err(Error::OnlyOwn("loading images"));
+    }
+    let _lock = Lock::acquire(Path::new(LOCK), progress)?;
+    let step = progress.step("loading the images of Thanos and Prometheus");
+    let loaded = images::load_releases(cluster)?;
     step.done_with(format_args!("{loaded} new"));
-    Ok(images)
+    Ok(())
 }
 
 /// Builds the release binaries. Static, so that their images need nothing else.
@@ -114,8 +123,7 @@ pub fn build_product(progress: &Progress) -> Result<Product> {
             &host,
         ])
         .args(["--package=operator", "--package=sd-agent", "--bin=thanos-operator", "--bin=sd-agent"]);
-    logged("building the operator and the agent", &mut command, &log)?;
-    let messages = fs::read_to_string(&log).at("read", &log)?;
+    let messages = logged("building the operator and the agent", &mut command, &log)?;
     let executable = |name: &str| {
         let mut found = messages.lines().filter_map(|line| {
             let message: serde_json::Value = serde_json::from_str(line).ok()?;

@@ -37,7 +37,9 @@ pub use self::{
     down::down,
     error::{Error, Result},
     images::Image,
-    install::{DEPLOYMENT, Images, NAMESPACE, Product, build_product, install, load_images},
+    install::{
+        DEPLOYMENT, Images, NAMESPACE, Product, build_product, install, load_images, load_release_images,
+    },
     processes::Process,
     progress::{Progress, Step},
     status::{Status, status},

@@ -1,6 +1,6 @@
 //! What the distribution has to bring. Debian's packages are installed when root; else one line says which.
 
-use std::{process::Command, time::Duration};
+use std::process::Command;
 
 use super::{
     command::{find_program, logged},
@@ -50,7 +50,7 @@ pub(super) fn ensure(progress: &Progress) -> Result<()> {
     if !missing().0.is_empty() {
         return Err(by_hand());
     }
-    let _: Duration = step.done();
+    step.done();
     Ok(())
 }
 

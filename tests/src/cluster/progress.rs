@@ -60,12 +60,18 @@ impl Progress {
 
     /// Begins a step.
     pub fn step(&self, text: impl Into<String>) -> Step {
+        self.step_with(text, "")
+    }
+
+    /// Begins a step with a hint that is gone once it ended.
+    pub fn step_with(&self, text: impl Into<String>, hint: &str) -> Step {
         let text = text.into();
         let started = Instant::now();
+        let shown = if hint.is_empty() { text.clone() } else { format!("{text} ({hint})") };
         let ticker = match self.kind {
-            Kind::Terminal => Some(Ticker::start(text.clone(), started)),
+            Kind::Terminal => Some(Ticker::start(shown, started)),
             Kind::Plain => {
-                eprintln!("{text} …");
+                eprintln!("{shown} …");
                 None
             }
             Kind::Silent => None,
