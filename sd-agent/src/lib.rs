@@ -22,6 +22,50 @@ pub mod report;
 #[deny(clippy::disallowed_types, clippy::disallowed_methods)]
 pub mod version;
 
+#[cfg(feature = "bin")]
+pub mod agent;
+#[cfg(feature = "bin")]
+pub mod api;
+#[cfg(feature = "bin")]
+pub mod api_error;
+#[cfg(feature = "bin")]
+pub mod args;
+#[cfg(feature = "bin")]
+pub mod backoff;
+#[cfg(feature = "bin")]
+pub mod board;
+#[cfg(feature = "bin")]
+pub mod body;
+#[cfg(feature = "bin")]
+pub mod check;
+#[cfg(feature = "bin")]
+#[deny(clippy::disallowed_types, clippy::disallowed_methods)]
+pub mod configmap;
+#[cfg(feature = "bin")]
+pub mod exchange;
+#[cfg(feature = "bin")]
+pub mod http;
+#[cfg(feature = "bin")]
+pub mod keeper;
+#[cfg(feature = "bin")]
+pub mod log;
+#[cfg(feature = "bin")]
+pub mod metrics;
+#[cfg(feature = "bin")]
+pub mod mount;
+#[cfg(feature = "bin")]
+#[deny(clippy::disallowed_types, clippy::disallowed_methods)]
+pub mod order;
+#[cfg(feature = "bin")]
+pub mod publish;
+#[cfg(feature = "bin")]
+pub mod state;
+#[cfg(feature = "bin")]
+pub mod timing;
+#[cfg(feature = "bin")]
+#[deny(clippy::disallowed_types, clippy::disallowed_methods)]
+pub mod validate;
+
 pub use address::Address;
 pub use document::{Document, Endpoint, EndpointType};
 pub use payload::{Meta, Payload, Refusal};

@@ -1,0 +1,224 @@
+//! The command line: what the operator renders and people type. Nothing is read here but arguments and environment.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::{Address, ThanosVersion};
+
+/// Where Kubernetes puts the namespace of a pod whose service account is mounted.
+pub const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+
+/// Keeps the endpoint file of one Thanos Query pod right.
+///
+/// As a sidecar (`run`) it follows one ConfigMap, over the API and through a mounted copy, and turns it into
+/// the file that the Thanos next to it reads. The file is replaced atomically, only by a document that is whole
+/// and valid, and never with an older one; whatever goes wrong, the last good file stays.
+#[derive(Debug, Parser)]
+#[command(name = "sd-agent", version, after_help = EXIT_CODES)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0  run: asked to stop by a signal; check: Thanos takes the file
+  1  check: Thanos would refuse the file or drop endpoints
+  2  the command line is wrong";
+
+/// The two things that the program does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Follow the ConfigMap and keep the file right, until SIGTERM
+    ///
+    /// Never exits for an operational reason: a missing API server, ConfigMap, mount or a full disk is logged,
+    /// told at /startz and /status, and retried. SIGHUP reads both sources again.
+    Run(RunArgs),
+    /// Read a file as strictly as Thanos does, and say what it found
+    Check(CheckArgs),
+}
+
+/// `sd-agent run`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RunArgs {
+    /// ConfigMap to follow
+    #[arg(long, env = "SD_AGENT_CONFIG_MAP", value_name = "NAME", value_parser = object_name)]
+    pub config_map: String,
+
+    /// Namespace of the ConfigMap [default: the pod's own, from the service account volume]
+    #[arg(long, env = "SD_AGENT_NAMESPACE", value_name = "NAMESPACE", value_parser = object_name)]
+    pub namespace: Option<String>,
+
+    /// Folder where the same ConfigMap is mounted (a projected volume, whole, never a subPath)
+    #[arg(long, env = "SD_AGENT_MOUNT", value_name = "DIR", default_value = "/sd-source")]
+    pub mount: PathBuf,
+
+    /// File that Thanos reads; its folder also holds the agent's dot files and must be writable
+    #[arg(
+        long,
+        env = "SD_AGENT_OUTPUT",
+        value_name = "FILE",
+        default_value = "/sd/endpoints.yaml",
+        value_parser = output_file
+    )]
+    pub output: PathBuf,
+
+    /// Thanos release of this pod (v0.42.4), which decides the format; `unknown` is written as all read it
+    #[arg(long, env = "SD_AGENT_THANOS_VERSION", value_name = "VERSION", default_value = "unknown")]
+    pub thanos_version: ThanosVersion,
+
+    /// An address that this pod's Thanos has as a flag, and that the file therefore leaves out; repeatable
+    #[arg(long, env = "SD_AGENT_FLAGGED", value_name = "ADDRESS", value_delimiter = ',')]
+    pub flagged: Vec<Address>,
+
+    /// Where documents come from
+    #[arg(long, env = "SD_AGENT_SOURCE", value_enum, default_value_t = SourceChoice::Auto)]
+    pub source: SourceChoice,
+
+    /// Address for /startz, /livez, /status and /metrics
+    #[arg(long, env = "SD_AGENT_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:10911")]
+    pub listen: SocketAddr,
+
+    /// How much to log, to standard error
+    #[arg(long, env = "SD_AGENT_LOG_LEVEL", value_enum, default_value_t = LogLevel::Info)]
+    pub log_level: LogLevel,
+}
+
+/// `sd-agent check`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CheckArgs {
+    /// File to read, YAML or JSON
+    pub file: PathBuf,
+
+    /// Thanos release that shall read it; without it both formats are taken, as their newest release does
+    #[arg(long, env = "SD_AGENT_THANOS_VERSION", value_name = "VERSION")]
+    pub thanos_version: Option<ThanosVersion>,
+
+    /// How to print the answer
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// Where documents come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SourceChoice {
+    /// The API, with the mount for the start and for when the API cannot be used
+    Auto,
+    /// The API only
+    Api,
+    /// The mount only: no API access is needed, a change takes about a minute
+    Mount,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// What needs a person.
+    Error,
+    /// And what is being worked around.
+    Warn,
+    /// And one line per change.
+    Info,
+    /// And every repetition.
+    Debug,
+    /// And the HTTP client.
+    Trace,
+}
+
+/// How `check` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Text,
+    /// For scripts
+    Json,
+}
+
+/// The argument names no Kubernetes object.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no Kubernetes name: lower-case letters, digits, '-' and '.', at most 253")]
+pub(crate) struct NotAName(String);
+
+/// Thanos could not read a file of this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} must name a file that ends in .yaml, .yml or .json: Thanos panics on any other")]
+struct NotAFile(String);
+
+// === impl Args ===
+
+pub(crate) fn object_name(text: &str) -> Result<String, NotAName> {
+    let part = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+            && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    if text.len() <= 253 && text.split('.').all(part) {
+        Ok(text.to_owned())
+    } else {
+        Err(NotAName(text.to_owned()))
+    }
+}
+
+fn output_file(text: &str) -> Result<PathBuf, NotAFile> {
+    let path = PathBuf::from(text);
+    let known = path
+        .extension()
+        .and_then(|extension| extension.to_str())
+        .is_some_and(|extension| ["yaml", "yml", "json"].contains(&extension));
+    if known { Ok(path) } else { Err(NotAFile(text.to_owned())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(more: &[&str]) -> Result<RunArgs, clap::Error> {
+        let given = ["sd-agent", "run"].iter().chain(more);
+        Args::try_parse_from(given).map(|args| match args.command {
+            Command::Run(args) => args,
+            Command::Check(_) => unreachable!("run was given"),
+        })
+    }
+
+    #[test]
+    fn only_the_config_map_has_to_be_given() {
+        let args = run(&["--config-map", "thanos-query-demo-endpoints"]).expect("enough");
+        assert_eq!(args.output, PathBuf::from("/sd/endpoints.yaml"));
+        assert_eq!(args.mount, PathBuf::from("/sd-source"));
+        assert_eq!(args.listen.port(), 10911);
+        assert_eq!((args.source, args.thanos_version), (SourceChoice::Auto, ThanosVersion::Unknown));
+        assert!(run(&[]).is_err());
+    }
+
+    #[test]
+    fn flagged_addresses_can_be_repeated() {
+        let args =
+            run(&["--config-map=a", "--flagged=a.ns.svc:1", "--flagged", "dns+b.ns.svc:2"]).expect("ok");
+        assert_eq!(
+            args.flagged.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["a.ns.svc:1", "dns+b.ns.svc:2"]
+        );
+    }
+
+    #[test]
+    fn what_could_not_work_is_a_usage_error() {
+        for wrong in [
+            vec!["--config-map=../x"],
+            vec!["--config-map=A"],
+            vec!["--config-map=a", "--namespace=a/b"],
+            vec!["--config-map=a", "--output=/sd/endpoints.txt"],
+            vec!["--config-map=a", "--thanos-version=latest"],
+            vec!["--config-map=a", "--flagged=store"],
+            vec!["--config-map=a", "--source=cloud"],
+        ] {
+            assert_eq!(run(&wrong).expect_err("refused").exit_code(), 2, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Args as clap::CommandFactory>::command().debug_assert();
+    }
+}

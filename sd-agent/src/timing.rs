@@ -1,0 +1,51 @@
+//! Every time span that the agent's behaviour depends on, in one place; tests shorten them.
+
+use std::time::Duration;
+
+/// The spans. The defaults are what is documented and measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// How long the start waits for the API before the mount alone decides.
+    pub boot_budget: Duration,
+    /// How long the API must be down before the mount may lead.
+    pub api_grace: Duration,
+    /// How often the file and the mount's link are looked at.
+    pub tick: Duration,
+    /// How often a folder that another agent holds is tried.
+    pub lock_retry: Duration,
+    /// First and longest wait before a failed write is tried again.
+    pub write_retry: (Duration, Duration),
+    /// Limit of one API request: until its end for a read, until its headers for a watch.
+    pub request: Duration,
+    /// Shortest and longest watch that is asked for.
+    pub watch: (Duration, Duration),
+    /// A watch that says nothing for this long is dead. An API server sends a bookmark about every minute.
+    pub silence: Duration,
+    /// Shortest and longest time between two reads that catch what a watch might have lost.
+    pub recheck: (Duration, Duration),
+    /// First and longest bound of the wait between two tries of the API.
+    pub api_retry: (Duration, Duration),
+    /// The longest bound while the ConfigMap does not exist: without, and with a file in place.
+    pub missing_retry: (Duration, Duration),
+}
+
+// === impl Timing ===
+
+impl Default for Timing {
+    fn default() -> Self {
+        let (seconds, millis) = (Duration::from_secs, Duration::from_millis);
+        Self {
+            boot_budget: seconds(2),
+            api_grace: seconds(30),
+            tick: seconds(2),
+            lock_retry: seconds(1),
+            write_retry: (seconds(1), seconds(30)),
+            request: seconds(10),
+            watch: (seconds(150), seconds(200)),
+            silence: seconds(90),
+            recheck: (seconds(270), seconds(330)),
+            api_retry: (millis(200), seconds(30)),
+            missing_retry: (seconds(1), seconds(5)),
+        }
+    }
+}
