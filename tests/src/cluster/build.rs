@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    command::{logged, output},
+    command::{find_program, logged, output},
     components::{ALL, Component},
     error::{Error, FileContext as _, Result},
     lock::Lock,
@@ -148,6 +148,9 @@ fn go_command(folder: &Path) -> Command {
 /// The version of Go, refused when too old to build every component.
 fn go_version() -> Result<String> {
     let needed = || format!("{}.{}.{}", GO.0, GO.1, GO.2);
+    if find_program("go").is_none() {
+        return Err(Error::Go { needed: needed(), found: "but there is no `go` in PATH".to_owned() });
+    }
     // In a module's folder, so that a `go` that may fetch a newer one of itself does so.
     let mut command = go_command(&paths::modules().join("node"));
     let text = match output("asking for the version of Go", command.args(["env", "GOVERSION"])) {

@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     Binaries, Cluster,
     build::build,
+    command::output,
     components::{NODE as NODE_COMPONENT, OF_NODE, short_hash},
     config::{self, NODE, NODE_ADDRESS},
     dns, down,
@@ -74,19 +75,29 @@ pub fn unhealthy(cluster: &Cluster) -> Vec<String> {
             problems.push("cluster DNS does not answer".to_owned());
         }
     }
-    if !api_ready(cluster) {
-        problems.push("the API server is not ready".to_owned());
-    } else if !node_ready(cluster) {
-        problems.push("no node is Ready".to_owned());
+    match api_problem(cluster) {
+        Some(problem) => problems.push(format!("the API server is not ready: {problem}")),
+        None if !node_ready(cluster) => problems.push("no node is Ready".to_owned()),
+        None => {}
     }
     problems
 }
 
 /// Whether the API server says that it is ready.
 pub(super) fn api_ready(cluster: &Cluster) -> bool {
+    api_problem(cluster).is_none()
+}
+
+fn api_problem(cluster: &Cluster) -> Option<String> {
     let mut command = cluster.kubectl();
     command.args(["get", "--raw=/readyz", "--request-timeout=5s"]);
-    command.output().is_ok_and(|output| output.status.success())
+    match output("asking the API server", &mut command) {
+        Ok(_) => None,
+        Err(Error::Command { mut tail, outcome, .. }) => {
+            Some(tail.lines.pop().unwrap_or_else(|| format!("`kubectl` {outcome}")))
+        }
+        Err(error) => Some(error.to_string()),
+    }
 }
 
 /// Whether some node is Ready.
