@@ -15,18 +15,19 @@
 //!
 //! `controller` calls them in this order and owns back-off and outcome.
 
-// pub mod admin;
-// pub mod apply;
-// pub mod arguments;
+pub mod admin;
+pub mod apply;
+pub mod arguments;
 pub mod config;
-// pub mod controller;
+pub mod controller;
 #[deny(clippy::disallowed_types, clippy::disallowed_methods)]
 pub mod discovery;
-// pub mod events;
-// pub mod metrics;
+pub mod events;
+pub mod metrics;
 #[deny(clippy::disallowed_types, clippy::disallowed_methods)]
 pub mod plan;
-// pub mod query_state;
-// pub mod snapshot;
-// pub mod status;
+pub mod query_state;
+pub mod runtime;
+pub mod snapshot;
+pub mod status;
 pub mod watch;

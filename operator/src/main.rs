@@ -1,1 +1,96 @@
-fn main() {}
+//! `thanos-operator`: command line, logging, signals.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use kube::Client;
+use operator::{
+    arguments::{Arguments, Command, LogFormat, RunArguments, cluster_domain},
+    config::Config,
+    runtime::Operator,
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Crd => print_crds(),
+        Command::Run(arguments) => run(arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("thanos-operator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_crds() -> anyhow::Result<()> {
+    for crd in crds::all() {
+        print!("{}", serde_saphyr::to_string(&crd).context("failed to write the CRD as YAML")?);
+    }
+    Ok(())
+}
+
+fn run(arguments: RunArguments) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&arguments.log_level)
+        .with_context(|| format!("--log-level {:?} cannot be read", arguments.log_level))?;
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match arguments.log_format {
+        LogFormat::Text => logs.init(),
+        LogFormat::Json => logs.json().init(),
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")?;
+    runtime.block_on(serve(arguments))
+}
+
+async fn serve(arguments: RunArguments) -> anyhow::Result<()> {
+    let mut config = kube::Config::infer()
+        .await
+        .context("found no way to reach a Kubernetes API: run in a pod or set KUBECONFIG")?;
+    // Back-off is ours: the client's own would hold one write for minutes.
+    config.default_retry = false;
+    let client = Client::try_from(config).context("failed to make a Kubernetes client")?;
+    let domain = arguments
+        .cluster_domain
+        .clone()
+        .or_else(|| std::fs::read_to_string("/etc/resolv.conf").ok().and_then(|text| cluster_domain(&text)));
+    let listener = TcpListener::bind(arguments.listen)
+        .await
+        .with_context(|| format!("failed to listen on {}: choose another --listen", arguments.listen))?;
+    let operator = Operator {
+        client,
+        scopes: arguments.scopes(),
+        config: Config {
+            agent_image: arguments.agent_image,
+            cluster_domain: domain.unwrap_or_else(|| "cluster.local".to_owned()),
+        },
+        instance: std::env::var("HOSTNAME").unwrap_or_else(|_| "thanos-operator".to_owned()),
+        listener,
+    };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        scopes = ?operator.scopes,
+        config = ?operator.config,
+        listen = %arguments.listen,
+        "thanos-operator starts"
+    );
+    let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    operator.run(shutdown).await
+}

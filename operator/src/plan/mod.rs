@@ -25,7 +25,8 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
     rbac::v1::{Role, RoleBinding},
 };
-use sd_agent::ThanosVersion;
+use sd_agent::{ThanosVersion, payload::sha256_hex};
+use serde_json::json;
 
 pub use config_map::{payload_of, set_payload};
 pub use endpoints::{Endpoints, Flag};
@@ -78,6 +79,8 @@ pub struct Summary {
     pub delivery: Delivery,
     /// Generation and hash of the document.
     pub document: Option<DocumentId>,
+    /// Name of the ConfigMap that carries it.
+    pub config_map: String,
     /// Arguments in `additionalArgs` that are not used, each with the reason.
     pub refused_args: Vec<String>,
 }
@@ -158,11 +161,42 @@ pub fn plan(
             version: image.version,
             delivery,
             document,
+            config_map: names.config_map.clone(),
             refused_args: args.refused,
         },
         config_map,
         names,
     })
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Hash of everything but the ConfigMap: while it stays, only endpoints have changed.
+    pub fn rest(&self) -> String {
+        let Self {
+            names: _,
+            config_map: _,
+            summary: _,
+            service_account,
+            role,
+            role_binding,
+            service,
+            disruption_budget,
+            deployment,
+        } = self;
+        let all = json!([service_account, role, role_binding, service, disruption_budget, deployment]);
+        sha256_hex(all.to_string().as_bytes())
+    }
+}
+
+// === impl Summary ===
+
+impl Summary {
+    /// Whether the pods have agents that can be asked.
+    pub fn has_agents(&self) -> bool {
+        matches!(self.delivery, Delivery::Agent { .. })
+    }
 }
 
 // === impl Delivery ===

@@ -67,6 +67,11 @@ impl<R: Row> Index<R> {
         self.rows.get(namespace).into_iter().flat_map(BTreeMap::values)
     }
 
+    /// One row.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<R>> {
+        self.rows.get(namespace)?.get(name).cloned()
+    }
+
     /// Whether the first list that covers `namespace` is complete: before, a missing row means nothing.
     pub fn is_complete_for(&self, namespace: &str) -> bool {
         self.complete.iter().any(|scope| scope.includes(namespace))

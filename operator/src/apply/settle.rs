@@ -1,0 +1,125 @@
+//! Pure: one rollout per burst. While strict and group endpoints still change, the pods follow by file; the
+//! template is changed when they have settled.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::apps::v1::Deployment;
+
+/// Endpoints have settled when they did not change for this long.
+pub const QUIET: Duration = Duration::from_secs(2);
+/// The template is changed at the latest after this long.
+pub const LONGEST: Duration = Duration::from_secs(30);
+
+/// Where a burst of changes stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settling {
+    burst: Option<Burst>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Burst {
+    flags: BTreeSet<String>,
+    first: Instant,
+    last: Instant,
+}
+
+// === impl Settling ===
+
+impl Settling {
+    /// How long to wait before the template may get the flags of `desired`; none when it may now.
+    pub fn wait(
+        &mut self,
+        live: Option<&Deployment>,
+        desired: &Deployment,
+        now: Instant,
+    ) -> Option<Duration> {
+        let flags = endpoint_flags(desired);
+        // Without pods there is nothing to disturb.
+        if live.is_none_or(|live| endpoint_flags(live) == flags) {
+            self.burst = None;
+            return None;
+        }
+        let burst = self.burst.get_or_insert_with(|| Burst { flags: flags.clone(), first: now, last: now });
+        if burst.flags != flags {
+            burst.flags = flags;
+            burst.last = now;
+        }
+        let until = (burst.last + QUIET).min(burst.first + LONGEST);
+        Some(until.saturating_duration_since(now)).filter(|wait| !wait.is_zero())
+    }
+}
+
+/// The endpoint flags of the pods.
+fn endpoint_flags(deployment: &Deployment) -> BTreeSet<String> {
+    let pod = deployment.spec.iter().filter_map(|spec| spec.template.spec.as_ref());
+    let args = pod.flat_map(|pod| &pod.containers).filter_map(|container| container.args.as_ref()).flatten();
+    let is_endpoint = |arg: &&String| {
+        arg.starts_with("--endpoint=")
+            || arg.starts_with("--endpoint-strict=")
+            || arg.starts_with("--endpoint-group")
+    };
+    args.filter(is_endpoint).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(args: &[&str]) -> Deployment {
+        let args = serde_json::json!(args);
+        serde_json::from_value(serde_json::json!({"spec": {"selector": {}, "template": {"spec": {"containers": [{"name": "t", "args": args}]}}}}))
+            .expect("a Deployment")
+    }
+
+    #[test]
+    fn a_change_waits_until_it_was_quiet_for_two_seconds() {
+        let (live, one, two) =
+            (with(&[]), with(&["--endpoint-strict=a:1"]), with(&["--endpoint-strict=b:1"]));
+        let mut settling = Settling::default();
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        assert_eq!(settling.wait(Some(&live), &one, at(0)), Some(Duration::from_millis(2000)));
+        assert_eq!(settling.wait(Some(&live), &one, at(500)), Some(Duration::from_millis(1500)));
+        assert_eq!(settling.wait(Some(&live), &two, at(1000)), Some(Duration::from_millis(2000)));
+        assert_eq!(settling.wait(Some(&live), &two, at(3000)), None);
+    }
+
+    #[test]
+    fn a_burst_that_never_ends_is_applied_after_thirty_seconds() {
+        let live = with(&[]);
+        let mut settling = Settling::default();
+        let start = Instant::now();
+        for second in 0..30 {
+            let desired = with(&[&format!("--endpoint-group=dns+{second}:1")]);
+            assert!(
+                settling.wait(Some(&live), &desired, start + Duration::from_secs(second)).is_some(),
+                "{second}"
+            );
+        }
+        assert_eq!(settling.wait(Some(&live), &with(&["--endpoint-group=x:1"]), start + LONGEST), None);
+    }
+
+    #[test]
+    fn other_changes_and_the_first_rollout_do_not_wait() {
+        let mut settling = Settling::default();
+        let now = Instant::now();
+        assert_eq!(settling.wait(None, &with(&["--endpoint-strict=a:1"]), now), None);
+        assert_eq!(
+            settling.wait(Some(&with(&["--log.level=info"])), &with(&["--log.level=debug"]), now),
+            None
+        );
+    }
+
+    #[test]
+    fn going_back_ends_the_burst() {
+        let (live, other) = (with(&[]), with(&["--endpoint-strict=a:1"]));
+        let mut settling = Settling::default();
+        let now = Instant::now();
+        assert!(settling.wait(Some(&live), &other, now).is_some());
+        assert_eq!(settling.wait(Some(&live), &live, now), None);
+        assert_eq!(settling, Settling::default());
+    }
+}

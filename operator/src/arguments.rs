@@ -1,0 +1,114 @@
+//! The command line: read once, turned into values.
+
+use std::net::SocketAddr;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::watch::Scope;
+
+/// Keeps the StoreAPI endpoints of Thanos queriers right without restarting them.
+#[derive(Debug, Parser)]
+#[command(name = "thanos-operator", version, about)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch ThanosQuery objects and Services, and keep the queriers' endpoints right.
+    Run(RunArguments),
+    /// Print the CustomResourceDefinition as YAML, to be applied with `kubectl apply -f -`.
+    Crd,
+}
+
+/// Settings of `run`.
+#[derive(Debug, Parser)]
+pub struct RunArguments {
+    /// Namespaces to work in, separated by commas. Without this: all of them, which needs a ClusterRole.
+    #[arg(long, value_delimiter = ',', env = "THANOS_OPERATOR_WATCH_NAMESPACES")]
+    pub watch_namespaces: Vec<String>,
+
+    /// Image of the agent that runs beside each querier.
+    #[arg(long, default_value = concat!("sd-agent:", env!("CARGO_PKG_VERSION")), env = "THANOS_OPERATOR_AGENT_IMAGE")]
+    pub agent_image: String,
+
+    /// DNS domain of the cluster. Without this: as the search list in /etc/resolv.conf says, else cluster.local.
+    #[arg(long, env = "THANOS_OPERATOR_CLUSTER_DOMAIN")]
+    pub cluster_domain: Option<String>,
+
+    /// Address for /livez, /readyz and /metrics.
+    #[arg(long, default_value = "0.0.0.0:8080", env = "THANOS_OPERATOR_LISTEN")]
+    pub listen: SocketAddr,
+
+    /// Least severe messages to log: error, warn, info, debug or trace; or a filter such as info,kube=debug.
+    #[arg(long, default_value = "info", env = "THANOS_OPERATOR_LOG_LEVEL")]
+    pub log_level: String,
+
+    /// How messages are written.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "THANOS_OPERATOR_LOG_FORMAT")]
+    pub log_format: LogFormat,
+}
+
+/// How messages are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+// === impl RunArguments ===
+
+impl RunArguments {
+    /// What is watched.
+    pub fn scopes(&self) -> Vec<Scope> {
+        let mut namespaces: Vec<&String> =
+            self.watch_namespaces.iter().filter(|name| !name.is_empty()).collect();
+        namespaces.sort();
+        namespaces.dedup();
+        if namespaces.is_empty() {
+            return vec![Scope::All];
+        }
+        namespaces.into_iter().cloned().map(Scope::Namespace).collect()
+    }
+}
+
+/// The cluster's DNS domain as the search list of a pod has it: `<namespace>.svc.<domain>`, `svc.<domain>`, …
+pub fn cluster_domain(resolv_conf: &str) -> Option<String> {
+    let search =
+        resolv_conf.lines().filter_map(|line| line.strip_prefix("search ")).flat_map(str::split_whitespace);
+    let domain = search.filter_map(|name| name.strip_prefix("svc.")).next()?;
+    Some(domain.trim_end_matches('.').to_owned()).filter(|domain| !domain.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cluster_domain_is_read_from_the_search_list() {
+        let conf = "nameserver 10.96.0.10\nsearch demo.svc.corp.example svc.corp.example corp.example\n";
+        assert_eq!(cluster_domain(conf).as_deref(), Some("corp.example"));
+        assert_eq!(cluster_domain("nameserver 1.1.1.1\n"), None);
+    }
+
+    #[test]
+    fn namespaces_are_split_and_named_once() {
+        let run = |arguments: &[&str]| {
+            let all = ["thanos-operator", "run"].iter().chain(arguments);
+            let Command::Run(run) = Arguments::try_parse_from(all).expect("arguments").command else {
+                panic!("not run")
+            };
+            run.scopes()
+        };
+        assert_eq!(run(&[]), [Scope::All]);
+        assert_eq!(
+            run(&["--watch-namespaces=b,a,b"]),
+            [Scope::Namespace("a".into()), Scope::Namespace("b".into())]
+        );
+    }
+}

@@ -1,0 +1,143 @@
+//! What the operator remembers of each ThanosQuery between two reconciles. All of it may be lost: a restart then
+//! looks at everything once and writes nothing that is there already.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Instant,
+};
+
+use crds::{ThanosQuery, ThanosQueryStatus, thanos_query::Rollout};
+use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use parking_lot::Mutex;
+
+use crate::{apply::Settling, discovery::Rejected, status::AgentAnswers, watch::QueryRef};
+
+/// All ThanosQuery objects that were seen.
+#[derive(Default)]
+pub struct QueryStates {
+    handles: Mutex<HashMap<QueryRef, Arc<QueryHandle>>>,
+}
+
+/// One ThanosQuery: what watches note down, and what its reconcile owns.
+#[derive(Default)]
+pub struct QueryHandle {
+    /// Noted by watches at any time.
+    pub noted: Mutex<Noted>,
+    /// What its pods answered.
+    pub agents: Mutex<AgentAnswers>,
+    /// Wakes the task that asks its pods.
+    pub ask: tokio::sync::Notify,
+    /// Owned by the reconcile that runs.
+    pub state: tokio::sync::Mutex<QueryState>,
+}
+
+/// What watches note down.
+#[derive(Default)]
+pub struct Noted {
+    /// Versions of owned objects that were seen; none for a deletion.
+    pub touched: Vec<Option<String>>,
+    /// The watch of owned objects had a gap.
+    pub gap: bool,
+    /// A task asks this object's pods.
+    pub asking: bool,
+    /// Failures in a row.
+    pub failures: u32,
+    /// The last failure that an Event told.
+    pub last_failure: Option<String>,
+}
+
+/// What one reconcile leaves for the next.
+#[derive(Default)]
+pub struct QueryState {
+    /// UID of the object this is about; another one of the same name starts anew.
+    pub uid: Option<String>,
+    /// Generation, labels and annotations as of the last full look.
+    pub seen: Option<Seen>,
+    /// Versions that our own writes made, by object: their events are no news.
+    pub written: BTreeMap<&'static str, String>,
+    /// What is there, as of the last write or full look.
+    pub applied: Option<Applied>,
+    /// When the ConfigMap was written last.
+    pub config_map_written: Option<Instant>,
+    /// When the status was written last.
+    pub status_written: Option<Instant>,
+    /// The status that was written last; the watched object may be older.
+    pub status: Option<ThanosQueryStatus>,
+    /// Waits for a burst of strict and group changes to end.
+    pub settling: Settling,
+    /// A rollout that status does not tell yet.
+    pub rollout: Option<Rollout>,
+    /// Services for which an Event was sent.
+    pub told: Option<BTreeSet<Rejected>>,
+}
+
+/// What a ThanosQuery asks for, apart from its status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// `metadata.generation`.
+    pub generation: Option<i64>,
+    /// `metadata.labels`.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// `metadata.annotations`.
+    pub annotations: Option<BTreeMap<String, String>>,
+}
+
+/// What is there.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// The ConfigMap as the API returned it.
+    pub config_map: Option<ConfigMap>,
+    /// Hash of everything else that is wanted and there.
+    pub rest: String,
+}
+
+// === impl QueryStates ===
+
+impl QueryStates {
+    /// The handle of `query`, made when it is new.
+    pub fn handle(&self, query: &QueryRef) -> Arc<QueryHandle> {
+        Arc::clone(self.handles.lock().entry(query.clone()).or_default())
+    }
+
+    /// Forgets `query`: it was deleted.
+    pub fn forget(&self, query: &QueryRef) {
+        self.handles.lock().remove(query);
+    }
+
+    /// Every handle, for changes that may concern all.
+    pub fn all(&self) -> Vec<Arc<QueryHandle>> {
+        self.handles.lock().values().cloned().collect()
+    }
+
+    /// Whether `query` is known, that is not deleted.
+    pub fn knows(&self, query: &QueryRef) -> bool {
+        self.handles.lock().contains_key(query)
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    /// Of `query` as it is.
+    pub fn of(query: &ThanosQuery) -> Self {
+        let ObjectMeta { generation, labels, annotations, .. } = query.metadata.clone();
+        Self { generation, labels, annotations }
+    }
+}
+
+// === impl QueryState ===
+
+impl QueryState {
+    /// Whether everything has to be looked at, because something else than endpoints may have changed.
+    pub fn needs_a_full_look(&mut self, noted: &Mutex<Noted>, seen: &Seen) -> bool {
+        let mut noted = noted.lock();
+        let gap = std::mem::take(&mut noted.gap);
+        let touched = std::mem::take(&mut noted.touched);
+        drop(noted);
+        let by_others = touched.iter().any(|version| {
+            version.as_ref().is_none_or(|version| !self.written.values().any(|own| own == version))
+        });
+        gap || by_others || self.applied.is_none() || self.seen.as_ref() != Some(seen)
+    }
+}

@@ -1,0 +1,211 @@
+//! Puts the parts together: watches, controllers, the admin server. Ends when any of them ends.
+
+use std::{fmt::Debug, sync::Arc};
+
+use futures::StreamExt;
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Service, ServiceAccount},
+        discovery::v1::EndpointSlice,
+        policy::v1::PodDisruptionBudget,
+        rbac::v1::{Role, RoleBinding},
+    },
+};
+use kube::{
+    Api, Client, Resource,
+    core::PartialObjectMeta,
+    runtime::{Controller, controller, reflector::ObjectRef, watcher},
+};
+use serde::de::DeserializeOwned;
+use tokio::{net::TcpListener, task::JoinSet};
+
+use crate::{
+    admin,
+    config::Config,
+    controller::{Context, reconcile, retry},
+    events::Events,
+    metrics::Metrics,
+    query_state::QueryStates,
+    status::Asker,
+    watch::{
+        Guarded, Indices, OwnedChange, QueryRef, Scope, StoreApiService, StoreApiSlice, Told, Wakes, feed,
+        store_api_only, watch_owned,
+    },
+};
+
+/// What an operator is started with.
+pub struct Operator {
+    /// The API.
+    pub client: Client,
+    /// Settings that plans depend on.
+    pub config: Config,
+    /// What is watched.
+    pub scopes: Vec<Scope>,
+    /// Name of this process in Events.
+    pub instance: String,
+    /// For `/livez`, `/readyz` and `/metrics`.
+    pub listener: TcpListener,
+}
+
+/// Reconciles at once.
+const CONCURRENCY: u16 = 8;
+
+// === impl Operator ===
+
+impl Operator {
+    /// Runs until `shutdown` is ready.
+    ///
+    /// # Errors
+    /// When a part of it ends: a blind operator is worse than one that is started again.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
+        let Self { client, config, scopes, instance, listener } = self;
+        let wakes = Arc::new(Wakes::default());
+        let states = Arc::new(QueryStates::default());
+        let context = Arc::new(Context {
+            asker: Asker::new(client.clone(), Arc::clone(&wakes), Arc::clone(&states)),
+            events: Events::new(client.clone(), instance),
+            metrics: Metrics::default(),
+            indices: Indices::default(),
+            client,
+            config,
+            wakes,
+            states,
+        });
+        let mut parts: JoinSet<&'static str> = JoinSet::new();
+        for scope in &scopes {
+            // First, so that every change finds someone to wake.
+            start_controller(&context, scope, &mut parts);
+            start_feeds(&context, scope, &mut parts);
+            start_owned::<ConfigMap>(&context, scope, &mut parts);
+            start_owned::<Deployment>(&context, scope, &mut parts);
+            start_owned::<Service>(&context, scope, &mut parts);
+            start_owned::<ServiceAccount>(&context, scope, &mut parts);
+            start_owned::<Role>(&context, scope, &mut parts);
+            start_owned::<RoleBinding>(&context, scope, &mut parts);
+            start_owned::<PodDisruptionBudget>(&context, scope, &mut parts);
+        }
+        let served = Arc::clone(&context);
+        parts.spawn(async move {
+            if let Err(error) = admin::serve(listener, served, scopes).await {
+                tracing::error!(error = &error as &dyn std::error::Error, "the admin server failed");
+            }
+            "the admin server"
+        });
+        tokio::select! {
+            () = shutdown => {
+                tracing::info!("shutting down");
+                parts.shutdown().await;
+                Ok(())
+            }
+            ended = parts.join_next() => match ended {
+                Some(Ok(part)) => Err(anyhow::anyhow!("{part} has ended")),
+                Some(Err(error)) => Err(anyhow::Error::new(error).context("a part of the operator failed")),
+                None => Ok(()),
+            },
+        }
+    }
+}
+
+fn api<K>(client: &Client, scope: &Scope) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match scope {
+        Scope::All => Api::all(client.clone()),
+        Scope::Namespace(namespace) => Api::namespaced(client.clone(), namespace),
+    }
+}
+
+fn start_controller(context: &Arc<Context>, scope: &Scope, parts: &mut JoinSet<&'static str>) {
+    let controller = Controller::new(api::<Guarded>(&context.client, scope), watcher::Config::default())
+        .with_config(controller::Config::default().concurrency(CONCURRENCY));
+    let wakes = context.wakes.register(scope.clone(), controller.store());
+    let results = controller.reconcile_on(wakes).run(reconcile, retry, Arc::clone(context));
+    let context = Arc::clone(context);
+    parts.spawn(async move {
+        results
+            .for_each(|result| {
+                match result {
+                    Err(controller::Error::ObjectNotFound(gone)) => {
+                        let namespace = gone.namespace.clone().unwrap_or_default();
+                        let gone: QueryRef = ObjectRef::new(&gone.name).within(&namespace);
+                        context.states.forget(&gone);
+                        context.metrics.forget(&gone);
+                    }
+                    Err(controller::Error::QueueError(error)) => {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "the watch of ThanosQuery failed"
+                        );
+                    }
+                    // `retry` has told these.
+                    Err(controller::Error::ReconcilerFailed(..)) | Ok(_) => {}
+                    Err(controller::Error::RunnerError(error)) => {
+                        tracing::error!(error = &error as &dyn std::error::Error, "the controller failed");
+                    }
+                }
+                futures::future::ready(())
+            })
+            .await;
+        "the controller"
+    });
+}
+
+fn start_feeds(context: &Arc<Context>, scope: &Scope, parts: &mut JoinSet<&'static str>) {
+    let (services, told) = (Arc::clone(&context.indices.services), Arc::clone(context));
+    let (own, feeds) = (scope.clone(), api::<Service>(&context.client, scope));
+    parts.spawn(async move {
+        let tell = |news: Told<StoreApiService>| match news {
+            Told::Changes(changes) => changes.iter().for_each(|change| told.wakes.selecting(change)),
+            // Every ThanosQuery waits for its first list; later ones tell their changes.
+            Told::Listed(_) => told.wakes.all(&own),
+        };
+        feed::<Service, StoreApiService>(feeds, store_api_only(), own.clone(), services, tell).await;
+        "the watch of Services"
+    });
+    let (slices, told) = (Arc::clone(&context.indices.slices), Arc::clone(context));
+    let (own, feeds) = (scope.clone(), api::<EndpointSlice>(&context.client, scope));
+    parts.spawn(async move {
+        let tell = |news: Told<StoreApiSlice>| match news {
+            Told::Changes(changes) => {
+                for slice in changes.iter().flat_map(|change| [&change.old, &change.new]).flatten() {
+                    let service = told.indices.services.read().get(&slice.namespace, &slice.service);
+                    told.wakes.selecting_service(service.as_deref());
+                }
+            }
+            Told::Listed(_) => told.wakes.all(&own),
+        };
+        feed::<EndpointSlice, StoreApiSlice>(feeds, store_api_only(), own.clone(), slices, tell).await;
+        "the watch of EndpointSlices"
+    });
+}
+
+fn start_owned<K>(context: &Arc<Context>, scope: &Scope, parts: &mut JoinSet<&'static str>)
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + 'static,
+{
+    let (own, watched, told) =
+        (scope.clone(), api::<PartialObjectMeta<K>>(&context.client, scope), Arc::clone(context));
+    parts.spawn(async move {
+        let tell = |change: OwnedChange| match change {
+            OwnedChange::One { owner, version } if told.states.knows(&owner) => {
+                told.states.handle(&owner).noted.lock().touched.push(version);
+                told.wakes.one(&owner);
+            }
+            OwnedChange::One { .. } => {}
+            OwnedChange::Any => {
+                told.states.all().iter().for_each(|handle| handle.noted.lock().gap = true);
+                told.wakes.all(&own);
+            }
+        };
+        watch_owned(watched, own.clone(), tell).await;
+        "the watch of owned objects"
+    });
+}

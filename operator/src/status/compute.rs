@@ -1,0 +1,277 @@
+//! Pure: the status of a ThanosQuery from what was found, planned and done.
+
+use crds::{
+    ThanosQuery, ThanosQueryStatus,
+    names::{conditions, reasons},
+    thanos_query::{DocumentStatus, EndpointCounts, RejectedService, Rollout, WorkloadStatus},
+};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use sd_agent::{EndpointType, ThanosVersion};
+
+use super::{
+    agents::AgentAnswers,
+    conditions::{Verdict, Wanted, merge},
+};
+use crate::{
+    discovery::{Discovery, Rejected},
+    plan::{Delivery, Summary},
+};
+
+/// Services in `status.rejected` at most.
+const SHOWN: usize = 20;
+
+/// What a status is made from.
+pub struct Findings<'a> {
+    /// The object.
+    pub query: &'a ThanosQuery,
+    /// The status it has.
+    pub old: &'a ThanosQueryStatus,
+    /// What came of it.
+    pub progress: Progress<'a>,
+    /// A rollout that was started now.
+    pub rollout: Option<&'a Rollout>,
+    /// What the pods answered.
+    pub agents: &'a AgentAnswers,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// How far a reconcile came.
+pub enum Progress<'a> {
+    /// `spec.paused`: nothing was looked at.
+    Paused,
+    /// The spec asks for something that cannot be done: nothing was touched.
+    Refused(String),
+    /// Everything was looked at or done.
+    Done {
+        /// Which Services count.
+        discovery: &'a Discovery,
+        /// What was planned.
+        summary: &'a Summary,
+        /// The Deployment, when it was looked at.
+        deployment: Option<&'a Deployment>,
+        /// Objects of somebody else that are in the way.
+        foreign: &'a [String],
+    },
+}
+
+/// The status that follows.
+pub fn compute(findings: &Findings<'_>) -> ThanosQueryStatus {
+    let Findings { query, old, progress, rollout, agents, now } = findings;
+    let generation = query.metadata.generation;
+    let mut status = (*old).clone();
+    status.observed_generation = generation;
+    if let Some(rollout) = rollout {
+        status.last_rollout = Some((*rollout).clone());
+    }
+    let is_paused = matches!(progress, Progress::Paused);
+    status.paused = Some(is_paused);
+    let mut wanted = vec![paused(is_paused)];
+    let mut keep: Vec<&str> = vec![];
+    match progress {
+        Progress::Paused => {
+            keep = old.conditions.iter().map(|condition| condition.type_.as_str()).collect();
+        }
+        Progress::Refused(message) => {
+            keep.extend([conditions::READY, conditions::ENDPOINTS_SYNCED]);
+            wanted.push(warning(conditions::INVALID, reasons::INVALID_FIELD, message.clone()));
+        }
+        Progress::Done { discovery, summary, deployment, foreign } => {
+            let all = rejected(discovery, summary);
+            status.version = Some(summary.version.to_string());
+            status.endpoints = Some(counts(summary, all.len()));
+            status.rejected = all.iter().take(SHOWN).map(|rejected| rejected_service(rejected)).collect();
+            status.document = summary.document.as_ref().map(|document| DocumentStatus {
+                config_map: summary.config_map.clone(),
+                generation: i64::try_from(document.generation).unwrap_or(i64::MAX),
+                sha256: document.sha256.clone(),
+            });
+            match deployment {
+                Some(deployment) => {
+                    status.querier_status = Some(workload(deployment));
+                    wanted.push(ready(deployment));
+                }
+                None => keep.push(conditions::READY),
+            }
+            if !old.conditions.iter().any(|own| own.type_ == conditions::READY) && deployment.is_none() {
+                wanted.push(Wanted {
+                    type_: conditions::READY,
+                    status: Verdict::False,
+                    reason: reasons::CREATING,
+                    message: "the Deployment does not exist yet".to_owned(),
+                });
+            }
+            let (synced, text) = endpoints_synced(summary, agents);
+            wanted.push(synced);
+            status.synced = text;
+            wanted.extend(warnings(discovery, summary, foreign, &all));
+        }
+    }
+    status.conditions = merge(&old.conditions, wanted, &keep, generation, *now);
+    status
+}
+
+/// Whether every pod is of the current template and available.
+pub fn is_rolled_out(deployment: &Deployment) -> bool {
+    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let pods = workload(deployment);
+    let observed = deployment.status.as_ref().and_then(|status| status.observed_generation);
+    observed >= deployment.metadata.generation
+        && pods.updated_replicas == wanted
+        && pods.available_replicas == wanted
+        && pods.replicas == wanted
+}
+
+/// Every Service that is left out, sorted.
+pub fn rejected<'a>(discovery: &'a Discovery, summary: &'a Summary) -> Vec<&'a Rejected> {
+    let mut all: Vec<&Rejected> = discovery.rejected.iter().chain(&summary.endpoints.rejected).collect();
+    all.sort();
+    all
+}
+
+fn paused(is_paused: bool) -> Wanted {
+    let (reason, message) = if is_paused {
+        (reasons::PAUSED, "spec.paused is set: nothing is changed")
+    } else {
+        (reasons::RESUMED, "")
+    };
+    Wanted { type_: conditions::PAUSED, status: is_paused.into(), reason, message: message.to_owned() }
+}
+
+fn warning(type_: &'static str, reason: &'static str, message: String) -> Wanted {
+    Wanted { type_, status: Verdict::True, reason, message }
+}
+
+fn warnings(
+    discovery: &Discovery,
+    summary: &Summary,
+    foreign: &[String],
+    rejected: &[&Rejected],
+) -> Vec<Wanted> {
+    let mut all = Vec::new();
+    if !foreign.is_empty() {
+        all.push(warning(conditions::FOREIGN_OBJECT, reasons::FOREIGN, foreign.join("; ")));
+    }
+    if !summary.refused_args.is_empty() {
+        let message = format!("spec.additionalArgs: {}", summary.refused_args.join("; "));
+        all.push(warning(conditions::INVALID, reasons::INVALID_FIELD, message));
+    }
+    if summary.version == ThanosVersion::Unknown {
+        let message = "neither spec.version nor the tag of spec.baseImage says which release of Thanos runs; set \
+                       spec.version. Until then only what every release understands is used";
+        all.push(warning(conditions::VERSION_UNKNOWN, reasons::VERSION_UNKNOWN, message.to_owned()));
+    }
+    let left_out: Vec<String> = rejected
+        .iter()
+        .copied()
+        .chain(&discovery.remarks)
+        .take(3)
+        .map(|own| format!("{}/{}: {}", own.namespace, own.service, own.reason.message()))
+        .collect();
+    if !left_out.is_empty() {
+        let more = (rejected.len() + discovery.remarks.len()).saturating_sub(left_out.len());
+        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+        let message = format!("{}{more}", left_out.join("; "));
+        all.push(warning(conditions::SERVICES_REJECTED, reasons::SERVICE_REJECTED, message));
+    }
+    all
+}
+
+fn counts(summary: &Summary, rejected: usize) -> EndpointCounts {
+    let count = |endpoint_type| int(summary.endpoints.count(endpoint_type));
+    EndpointCounts {
+        total: int(summary.endpoints.document.endpoints().len()),
+        regular: count(EndpointType::Regular),
+        strict: count(EndpointType::Strict),
+        group: count(EndpointType::Group),
+        group_strict: count(EndpointType::GroupStrict),
+        rejected: int(rejected),
+    }
+}
+
+fn rejected_service(rejected: &Rejected) -> RejectedService {
+    RejectedService {
+        namespace: rejected.namespace.clone(),
+        name: rejected.service.clone(),
+        reason: rejected.reason.word().to_owned(),
+        message: rejected.reason.message(),
+    }
+}
+
+fn workload(deployment: &Deployment) -> WorkloadStatus {
+    let status = deployment.status.clone().unwrap_or_default();
+    WorkloadStatus {
+        replicas: status.replicas.unwrap_or_default(),
+        updated_replicas: status.updated_replicas.unwrap_or_default(),
+        available_replicas: status.available_replicas.unwrap_or_default(),
+        unavailable_replicas: status.unavailable_replicas.unwrap_or_default(),
+        ready_replicas: status.ready_replicas.unwrap_or_default(),
+    }
+}
+
+fn ready(deployment: &Deployment) -> Wanted {
+    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let pods = workload(deployment);
+    let stuck = deployment
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten())
+        .find(|own| own.type_ == "Progressing" && own.status == "False");
+    let (status, reason, message) = if is_rolled_out(deployment) {
+        (Verdict::True, reasons::AVAILABLE, format!("{wanted} of {wanted} pods are available"))
+    } else if let Some(stuck) = stuck {
+        let message = stuck.message.clone().unwrap_or_default();
+        (Verdict::False, reasons::DEADLINE_EXCEEDED, message)
+    } else {
+        let WorkloadStatus { updated_replicas, available_replicas, .. } = pods;
+        let message = format!(
+            "{updated_replicas} of {wanted} pods are of the current template, {available_replicas} are available"
+        );
+        (Verdict::False, reasons::PROGRESSING, message)
+    };
+    Wanted { type_: conditions::READY, status, reason, message }
+}
+
+fn endpoints_synced(summary: &Summary, agents: &AgentAnswers) -> (Wanted, Option<String>) {
+    let wanted = |status, reason, message: String| Wanted {
+        type_: conditions::ENDPOINTS_SYNCED,
+        status,
+        reason,
+        message,
+    };
+    match (summary.delivery, &summary.document) {
+        (Delivery::Flags, _) => {
+            (wanted(Verdict::True, reasons::FLAGS, "every endpoint is a flag of the pods".to_owned()), None)
+        }
+        (Delivery::Kubelet, _) => {
+            let message = "there is no agent: the kubelet brings a change into the pods in about a minute";
+            (wanted(Verdict::Unknown, reasons::DELIVERED_BY_KUBELET, message.to_owned()), None)
+        }
+        (Delivery::Agent { .. }, None) => {
+            (wanted(Verdict::False, reasons::SYNCING, "the ConfigMap is not written yet".to_owned()), None)
+        }
+        (Delivery::Agent { .. }, Some(document)) => {
+            let tally = agents.tally(document);
+            let text = format!("{}/{}", tally.synced, tally.pods);
+            let message =
+                format!("{} of {} pods have generation {}", tally.synced, tally.pods, document.generation);
+            let condition = if tally.pods > 0 && tally.synced == tally.pods {
+                wanted(Verdict::True, reasons::SYNCED, message)
+            } else if tally.behind == 0 {
+                wanted(
+                    Verdict::Unknown,
+                    reasons::UNKNOWN,
+                    format!("{message}; {} did not answer", tally.silent),
+                )
+            } else {
+                wanted(Verdict::False, reasons::SYNCING, message)
+            };
+            (condition, Some(text))
+        }
+    }
+}
+
+fn int(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,64 @@
+//! One watch that keeps an index: what the API says goes in, what changed comes out.
+
+use std::{fmt::Debug, sync::Arc};
+
+use futures::{StreamExt, pin_mut};
+use kube::{
+    Api, Resource,
+    runtime::{WatchStreamExt, watcher},
+};
+use parking_lot::RwLock;
+use serde::de::DeserializeOwned;
+
+use super::{Change, Index, Row, Scope};
+
+/// What a feed tells.
+pub enum Told<R> {
+    /// Rows came, went or changed.
+    Changes(Vec<Change<R>>),
+    /// A list is complete: what is missing now is not there. Told also when nothing changed.
+    Listed(Vec<Change<R>>),
+}
+
+/// Keeps `index` in step with `api` for ever.
+pub async fn feed<K, R>(
+    api: Api<K>,
+    config: watcher::Config,
+    scope: Scope,
+    index: Arc<RwLock<Index<R>>>,
+    tell: impl Fn(Told<R>),
+) where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    R: Row + From<K>,
+{
+    let mut listed: Vec<R> = Vec::new();
+    let events = watcher(api, config).default_backoff();
+    pin_mut!(events);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(watcher::Event::Init) => listed.clear(),
+            Ok(watcher::Event::InitApply(object)) => listed.push(object.into()),
+            Ok(watcher::Event::InitDone) => {
+                let rows = std::mem::take(&mut listed);
+                let changes = index.write().replace(&scope, rows);
+                tell(Told::Listed(changes));
+            }
+            Ok(watcher::Event::Apply(object)) => {
+                let change = index.write().apply(object.into());
+                tell(Told::Changes(change.into_iter().collect()));
+            }
+            Ok(watcher::Event::Delete(object)) => {
+                let row = R::from(object);
+                let change = index.write().delete(row.namespace(), row.name());
+                tell(Told::Changes(change.into_iter().collect()));
+            }
+            // The rows stand as they are; the watch is started again with back-off.
+            Err(error) => tracing::warn!(
+                kind = std::any::type_name::<R>(),
+                ?scope,
+                error = &error as &dyn std::error::Error,
+                "a watch failed; what is known stays, it is tried again"
+            ),
+        }
+    }
+}

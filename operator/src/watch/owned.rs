@@ -1,0 +1,72 @@
+//! Watches what the operator made, by metadata only: it wakes the owner, it is no source of truth.
+
+use std::fmt::Debug;
+
+use crds::{ThanosQuery, names::labels};
+use futures::{StreamExt, pin_mut};
+use kube::{
+    Api, Resource, ResourceExt,
+    core::PartialObjectMeta,
+    runtime::{WatchStreamExt, reflector::ObjectRef, watcher},
+};
+use serde::de::DeserializeOwned;
+
+use super::{QueryRef, Scope};
+
+/// Something that was made for a ThanosQuery changed.
+pub enum OwnedChange {
+    /// This one, into this version; none when it was deleted.
+    One {
+        /// The owner.
+        owner: QueryRef,
+        /// The new resourceVersion.
+        version: Option<String>,
+    },
+    /// The watch had a gap: anything may have happened.
+    Any,
+}
+
+/// Tells every change of an owned object of kind `K` for ever.
+pub async fn watch_owned<K>(api: Api<PartialObjectMeta<K>>, scope: Scope, tell: impl Fn(OwnedChange))
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let config = watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::OPERATOR));
+    let mut had_list = false;
+    let events = watcher(api, config).default_backoff();
+    pin_mut!(events);
+    while let Some(event) = events.next().await {
+        let (object, deleted) = match event {
+            Ok(watcher::Event::Apply(object)) => (object, false),
+            Ok(watcher::Event::Delete(object)) => (object, true),
+            Ok(watcher::Event::InitDone) => {
+                // Before the first list every ThanosQuery is looked at in full anyway.
+                if std::mem::replace(&mut had_list, true) {
+                    tell(OwnedChange::Any);
+                }
+                continue;
+            }
+            Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => continue,
+            Err(error) => {
+                tracing::warn!(
+                    kind = %K::kind(&()),
+                    ?scope,
+                    error = &error as &dyn std::error::Error,
+                    "a watch failed; it is tried again"
+                );
+                continue;
+            }
+        };
+        if let Some(owner) = owner(&object) {
+            tell(OwnedChange::One { owner, version: object.resource_version().filter(|_| !deleted) });
+        }
+    }
+}
+
+fn owner(object: &impl ResourceExt) -> Option<QueryRef> {
+    let reference = object
+        .owner_references()
+        .iter()
+        .find(|reference| reference.kind == ThanosQuery::kind(&()) && reference.controller == Some(true))?;
+    Some(ObjectRef::new(&reference.name).within(&object.namespace()?))
+}

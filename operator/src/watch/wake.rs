@@ -1,0 +1,109 @@
+//! Who is woken by what: each change wakes only the ThanosQuery objects that it can concern.
+
+use crds::ThanosQuery;
+use futures::{Stream, StreamExt};
+use kube::{
+    core::DeserializeGuard,
+    runtime::reflector::{ObjectRef, Store},
+};
+use parking_lot::RwLock;
+use tokio::sync::mpsc;
+
+use super::{Change, Scope, StoreApiService};
+use crate::discovery::Selector;
+
+/// A ThanosQuery that perhaps cannot be read; one such object must not stop the others.
+pub type Guarded = DeserializeGuard<ThanosQuery>;
+/// Names one ThanosQuery.
+pub type QueryRef = ObjectRef<Guarded>;
+
+/// The way to every controller's queue.
+#[derive(Default)]
+pub struct Wakes {
+    queues: RwLock<Vec<Queue>>,
+}
+
+struct Queue {
+    scope: Scope,
+    known: Store<Guarded>,
+    sender: mpsc::UnboundedSender<QueryRef>,
+}
+
+// === impl Wakes ===
+
+impl Wakes {
+    /// Adds a controller: what shall wake its objects comes out of the stream.
+    pub fn register(
+        &self,
+        scope: Scope,
+        known: Store<Guarded>,
+    ) -> impl Stream<Item = QueryRef> + Send + use<> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.queues.write().push(Queue { scope, known, sender });
+        futures::stream::unfold(receiver, |mut receiver| async move {
+            let query = receiver.recv().await?;
+            Some((query, receiver))
+        })
+        .boxed()
+    }
+
+    /// Wakes one object.
+    pub fn one(&self, query: &QueryRef) {
+        let namespace = query.namespace.as_deref().unwrap_or_default();
+        for queue in self.queues.read().iter().filter(|queue| queue.scope.includes(namespace)) {
+            // A closed queue means that its controller has ended, and then the process ends too.
+            let _ = queue.sender.send(query.clone());
+        }
+    }
+
+    /// Wakes every object of `scope`.
+    pub fn all(&self, scope: &Scope) {
+        self.each(|query, queue| {
+            if scope.includes(query.namespace.as_deref().unwrap_or_default()) {
+                let _ = queue.send(query);
+            }
+        });
+    }
+
+    /// Wakes the objects that select the Service before or after the change.
+    pub fn selecting(&self, change: &Change<StoreApiService>) {
+        let versions = [change.old.as_deref(), change.new.as_deref()];
+        self.selecting_any(versions.into_iter().flatten());
+    }
+
+    /// Wakes the objects that select `service`. One that is not known yet wakes nobody: its own arrival will.
+    pub fn selecting_service(&self, service: Option<&StoreApiService>) {
+        self.selecting_any(service.into_iter());
+    }
+
+    fn selecting_any<'a>(&self, services: impl Iterator<Item = &'a StoreApiService> + Clone) {
+        for queue in self.queues.read().iter() {
+            for query in queue.known.state() {
+                let Ok(query) = &query.0 else { continue };
+                let Some(namespace) = query.metadata.namespace.as_deref() else { continue };
+                if !services.clone().any(|service| service.namespace == namespace) {
+                    continue;
+                }
+                // Whoever has a bad selector is told so when it is reconciled.
+                let Ok(selector) = Selector::of(query) else { continue };
+                if services.clone().any(|service| selector.matches(&service.namespace, &service.labels)) {
+                    let _ = queue.sender.send(query_ref(query));
+                }
+            }
+        }
+    }
+
+    fn each(&self, wake: impl Fn(QueryRef, &mpsc::UnboundedSender<QueryRef>)) {
+        for queue in self.queues.read().iter() {
+            for query in queue.known.state() {
+                wake(ObjectRef::from_obj(&*query), &queue.sender);
+            }
+        }
+    }
+}
+
+/// The reference of a readable ThanosQuery.
+pub fn query_ref(query: &ThanosQuery) -> QueryRef {
+    let name = query.metadata.name.as_deref().unwrap_or_default();
+    ObjectRef::new(name).within(query.metadata.namespace.as_deref().unwrap_or_default())
+}
