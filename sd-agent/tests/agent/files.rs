@@ -1,0 +1,162 @@
+//! The file itself: repaired, kept over restarts, never lost to another agent or a failing disk.
+
+use std::{fs, os::unix::fs::symlink};
+
+use sd_agent::state::{Kept, STATE_FILE};
+
+use crate::{
+    fake_api::FakeApi,
+    support::{Pod, eventually, generation_of, payload},
+};
+
+/// Case 42.
+#[tokio::test]
+async fn a_file_that_someone_altered_or_removed_is_written_again() {
+    let (api, pod) = (FakeApi::start().await, Pod::new());
+    api.put(&payload(1));
+    let agent = pod.start(Some(&api), &[]).await;
+    agent.applied(1).await;
+    let (path, text) = (pod.output(), pod.text());
+    let damages: [&dyn Fn(); 4] = [
+        &|| fs::write(&path, "").expect("written"),
+        &|| fs::write(&path, "endpoints: [{address: evil:1}]").expect("written"),
+        &|| fs::remove_file(&path).expect("removed"),
+        &|| {
+            fs::remove_file(&path).expect("removed");
+            symlink("/etc/passwd", &path).expect("linked");
+        },
+    ];
+    for (index, damage) in damages.into_iter().enumerate() {
+        damage();
+        agent.counted("self_heal_total", index + 1).await;
+        assert_eq!(pod.text(), text);
+        assert!(fs::symlink_metadata(&path).expect("there").is_file());
+    }
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_restarted_agent_is_started_at_once_and_touches_nothing() {
+    let (api, pod) = (FakeApi::start().await, Pod::new());
+    api.put(&payload(8));
+    let agent = pod.start(Some(&api), &[]).await;
+    agent.applied(8).await;
+    agent.stop().await;
+    let (text, inode) = (pod.text(), pod.inode());
+    // Neither an API nor a mount.
+    let agent = pod.start(None, &[]).await;
+    let report = agent.applied(8).await;
+    assert_eq!(report.applied.expect("applied").source, "state");
+    assert_eq!(agent.startz().await.0, 200);
+    assert_eq!((pod.text(), pod.inode()), (text, inode));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_restarted_agent_writes_the_file_again_when_it_is_gone_or_garbage() {
+    let (api, pod) = (FakeApi::start().await, Pod::new());
+    api.put(&payload(8));
+    let agent = pod.start(Some(&api), &[]).await;
+    agent.applied(8).await;
+    agent.stop().await;
+    let text = pod.text();
+    let damages: [&dyn Fn(); 2] = [&|| fs::remove_file(pod.output()).expect("removed"), &|| {
+        fs::write(pod.output(), "{\"endpoints\":[").expect("written")
+    }];
+    for damage in damages {
+        damage();
+        let agent = pod.start(None, &[]).await;
+        agent.applied(8).await;
+        assert_eq!(pod.text(), text);
+        agent.stop().await;
+    }
+}
+
+/// Case 40, the one crash point that matters: between the rename of the file and that of the state.
+#[tokio::test]
+async fn a_file_that_is_ahead_of_the_state_is_not_rolled_back() {
+    let (api, mut pod) = (FakeApi::start().await, Pod::new());
+    api.put(&payload(8));
+    let agent = pod.start(Some(&api), &[]).await;
+    agent.applied(8).await;
+    let sd = pod.root().join("sd");
+    let old_state = fs::read(sd.join(STATE_FILE)).expect("there");
+    api.put(&payload(9));
+    agent.applied(9).await;
+    agent.stop().await;
+    fs::write(sd.join(STATE_FILE), old_state).expect("written");
+    fs::write(sd.join(".endpoints.yaml.tmp"), "half").expect("written");
+    // The mount lags and agrees with the state: still no reason to go back.
+    pod.mount.show(&payload(8));
+    let agent = pod.start(None, &[]).await;
+    agent.reported("the mount is read", |report| report.mount.generation == Some(8)).await;
+    assert_eq!(generation_of(&pod.text()), Some(9));
+    agent.stop().await;
+    let agent = pod.start(Some(&api), &[]).await;
+    agent.applied(9).await;
+    assert_eq!(generation_of(&pod.text()), Some(9));
+    let kept = Kept::load(&sd).expect("fine").expect("there");
+    assert_eq!(kept.payload.meta().expect("fine").generation, 9);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_damaged_state_file_is_as_good_as_none() {
+    let (api, pod) = (FakeApi::start().await, Pod::new());
+    fs::write(pod.root().join("sd").join(STATE_FILE), "{\"x\":").expect("written");
+    api.put(&payload(8));
+    let agent = pod.start(Some(&api), &[]).await;
+    agent.applied(8).await;
+    agent.stop().await;
+}
+
+/// Case 43.
+#[tokio::test]
+async fn a_second_agent_in_the_same_folder_waits_says_why_and_takes_over() {
+    let (api, pod) = (FakeApi::start().await, Pod::new());
+    api.put(&payload(1));
+    let first = pod.start(Some(&api), &[]).await;
+    first.applied(1).await;
+    let second = pod.start(Some(&api), &[]).await;
+    let (code, why) = eventually("the reason is known", async || {
+        Some(second.startz().await).filter(|(_, why)| why.contains("another agent"))
+    })
+    .await;
+    assert_eq!(code, 503, "{why}");
+    first.stop().await;
+    second.applied(1).await;
+    second.stop().await;
+}
+
+/// Case 39.
+#[tokio::test]
+async fn a_write_that_fails_is_tried_again_until_it_works() {
+    let (api, pod) = (FakeApi::start().await, Pod::new());
+    fs::create_dir_all(pod.output().join("in-the-way")).expect("made");
+    api.put(&payload(1));
+    let agent = pod.start(Some(&api), &[]).await;
+    let (code, why) = eventually("the reason is known", async || {
+        Some(agent.startz().await).filter(|(_, why)| why.contains("cannot rename"))
+    })
+    .await;
+    assert_eq!(code, 503, "{why}");
+    assert!(agent.metrics().await.contains("sd_agent_apply_errors_total{op=\"rename\"}"));
+    fs::remove_dir_all(pod.output()).expect("removed");
+    agent.applied(1).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_folder_that_is_missing_is_waited_for() {
+    let (api, pod) = (FakeApi::start().await, Pod::new());
+    fs::remove_dir(pod.root().join("sd")).expect("removed");
+    api.put(&payload(1));
+    let agent = pod.start(Some(&api), &[]).await;
+    eventually("the reason is known", async || agent.startz().await.1.contains("cannot lock").then_some(()))
+        .await;
+    fs::create_dir(pod.root().join("sd")).expect("made");
+    agent.applied(1).await;
+    let names = fs::read_dir(pod.root().join("sd")).expect("there").count();
+    assert_eq!(names, 3, "the file, the state and the lock, no temp file");
+    agent.stop().await;
+}

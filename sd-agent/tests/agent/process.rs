@@ -1,0 +1,160 @@
+//! The real program as a process: signals, kills, exit codes.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+};
+
+use crate::{
+    fake_api::FakeApi,
+    support::{Pod, eventually, get, payload, report},
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_sd-agent");
+
+/// A process that does not outlive its test.
+struct Agent {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Agent {
+    fn start(pod: &Pod, api: &FakeApi) -> Self {
+        let config = serde_json::json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "fake",
+            "clusters": [{"name": "fake", "cluster": {"server": api.url()}}],
+            "users": [{"name": "fake", "user": {}}],
+            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
+        });
+        let kubeconfig = pod.root().join("kubeconfig");
+        fs::write(&kubeconfig, config.to_string()).expect("written");
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+        let child = Command::new(PROGRAM)
+            .args(&pod.arguments(&[&format!("--listen={free}")])[1..])
+            .env("KUBECONFIG", kubeconfig)
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        Self { child, address: free }
+    }
+
+    async fn applied(&self, generation: u64) -> String {
+        let applied = eventually("it is applied", async || {
+            report(self.address).await?.applied.filter(|applied| applied.generation == generation)
+        });
+        applied.await.source
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.child.id())).status();
+        assert!(kill.expect("sh is there").success());
+    }
+
+    async fn exit_code(&mut self) -> Option<i32> {
+        eventually("it exits", async || self.child.try_wait().expect("waitable")).await.code()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Case 46.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_agent_resumes_from_its_state_and_the_file_does_not_change() {
+    let (api, pod) = (FakeApi::start().await, Pod::new());
+    api.put(&payload(5));
+    let mut agent = Agent::start(&pod, &api);
+    assert_eq!(agent.applied(5).await, "api");
+    let (text, inode) = (pod.text(), pod.inode());
+    // From here on the agent is alone with what it remembers.
+    api.refuse_reads(Some(503));
+    api.refuse_watches(Some(503));
+    for _ in 0..3 {
+        agent.child.kill().expect("killed");
+        agent.child.wait().expect("dead");
+        assert_eq!(pod.text(), text);
+        agent = Agent::start(&pod, &api);
+        assert_eq!(agent.applied(5).await, "state");
+        assert_eq!(get(agent.address, "/startz").await.expect("it answers").0, 200);
+        assert_eq!((pod.text(), pod.inode()), (text.clone(), inode));
+    }
+    api.put(&payload(6));
+    api.refuse_reads(None);
+    api.refuse_watches(None);
+    assert_eq!(agent.applied(6).await, "api");
+}
+
+/// Case 47.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_agent_exits_with_0_and_leaves_its_files() {
+    for signal in ["TERM", "INT"] {
+        let (api, pod) = (FakeApi::start().await, Pod::new());
+        api.put(&payload(5));
+        let mut agent = Agent::start(&pod, &api);
+        agent.applied(5).await;
+        let before = pod.text();
+        agent.signal(signal);
+        assert_eq!(agent.exit_code().await, Some(0), "SIG{signal}");
+        assert_eq!(pod.text(), before);
+        assert!(pod.root().join("sd/.state.json").exists());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sighup_reads_again_and_a_taken_port_is_waited_for() {
+    let (api, pod) = (FakeApi::start().await, Pod::new());
+    api.put(&payload(5));
+    let agent = Agent::start(&pod, &api);
+    agent.applied(5).await;
+    let reads = api.reads();
+    agent.signal("HUP");
+    eventually("it reads again", async || (api.reads() > reads).then_some(())).await;
+    assert!(api.requests().last().is_some_and(|request| !request.contains("resourceVersion=0")));
+
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let second = Pod::new();
+    let address = taken.local_addr().expect("bound");
+    let mut process = Command::new(PROGRAM)
+        .args(&second.arguments(&[&format!("--listen={address}")])[1..])
+        .env("KUBECONFIG", pod.root().join("kubeconfig"))
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    eventually("the file is there without the pages", async || second.output().exists().then_some(())).await;
+    assert_eq!(process.try_wait().expect("waitable"), None);
+    drop(taken);
+    eventually("the pages come", async || get(address, "/livez").await.filter(|(code, _)| *code == 200))
+        .await;
+    process.kill().expect("killed");
+    process.wait().expect("dead");
+}
+
+#[test]
+fn usage_errors_exit_with_2_and_check_tells_good_files_from_bad_ones() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run =
+        |arguments: &[&str]| Command::new(PROGRAM).args(arguments).output().expect("the program starts");
+    assert_eq!(run(&["run"]).status.code(), Some(2));
+    assert_eq!(run(&["run", "--config-map=a", "--thanos-version=x"]).status.code(), Some(2));
+
+    let file = folder.path().join("endpoints.yaml");
+    let path = file.to_str().expect("a path");
+    fs::write(&file, "endpoints:\n- address: a.ns.svc:1\n").expect("written");
+    let good = run(&["check", path]);
+    assert_eq!(good.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&good.stdout).contains("1 endpoints"));
+    fs::write(&file, "endpoints:\n- address: a.ns.svc:1\n  strict: [\n").expect("written");
+    let bad = run(&["check", path, "--output=json"]);
+    assert_eq!(bad.status.code(), Some(1));
+    let answer: serde_json::Value = serde_json::from_slice(&bad.stdout).expect("JSON");
+    assert_eq!(answer["valid"], false);
+    assert!(answer["line"].is_number() && answer["error"].is_string(), "{answer}");
+    let old = run(&["check", path, "--thanos-version=v0.37.2"]);
+    assert_eq!(old.status.code(), Some(1));
+    assert_eq!(run(&["check", "/does/not/exist"]).status.code(), Some(1));
+}

@@ -1,0 +1,298 @@
+//! What every case needs: documents, a mount as kubelet makes it, a running agent, and waiting for a condition.
+
+use std::{
+    fmt::Debug,
+    fs,
+    net::SocketAddr,
+    os::unix::fs::{MetadataExt, symlink},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use clap::Parser;
+use jiff::Timestamp;
+use sd_agent::{
+    Document, Endpoint, Payload, Report,
+    agent::{Parts, run},
+    api::Connect,
+    args::{Args, Command, RunArgs},
+    timing::Timing,
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::{Notify, oneshot},
+    task::JoinHandle,
+    time::Instant,
+};
+
+use crate::fake_api::{FakeApi, NAME, NAMESPACE};
+
+/// Generous: a condition that does not come within it does not come.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The document of a generation: `store-<generation>` and `size - 1` others.
+pub fn document(generation: u64, size: usize) -> Document {
+    let first = format!("store-{generation}.demo.svc:10901");
+    let others = (1..size).map(|index| format!("other-{index}.demo.svc:10901"));
+    let endpoints = std::iter::once(first).chain(others);
+    let endpoints = endpoints.map(|text| Endpoint::regular(text.parse().expect("an address"))).collect();
+    Document::new(endpoints).expect("valid")
+}
+
+pub fn payload(generation: u64) -> Payload {
+    payload_of(generation, &document(generation, 2))
+}
+
+pub fn payload_of(generation: u64, document: &Document) -> Payload {
+    Payload::pack(document, "owner", generation, Timestamp::now()).expect("fits")
+}
+
+/// Waits until `look` finds something.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < end, "never happened: {what}");
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+}
+
+/// A mounted ConfigMap, swapped as kubelet's `AtomicWriter` does it.
+pub struct Mount {
+    folder: PathBuf,
+    round: usize,
+}
+
+impl Mount {
+    pub fn show(&mut self, payload: &Payload) {
+        let mut keys: Vec<(&str, &[u8])> =
+            payload.data.iter().map(|(key, text)| (key.as_str(), text.as_bytes())).collect();
+        keys.extend(payload.binary_data.iter().map(|(key, bytes)| (key.as_str(), bytes.as_slice())));
+        self.swap(&keys);
+    }
+
+    /// What an optional ConfigMap that was deleted leaves.
+    pub fn empty(&mut self) {
+        self.swap(&[]);
+    }
+
+    fn swap(&mut self, keys: &[(&str, &[u8])]) {
+        self.round += 1;
+        let name = format!("..2026_11_23_{}", self.round);
+        let (inside, link) = (self.folder.join(&name), self.folder.join("..data"));
+        fs::create_dir_all(&inside).expect("made");
+        for (key, bytes) in keys {
+            fs::write(inside.join(key), bytes).expect("written");
+        }
+        let old = fs::read_link(&link).ok();
+        symlink(&name, self.folder.join("..data_tmp")).expect("linked");
+        fs::rename(self.folder.join("..data_tmp"), &link).expect("renamed");
+        for (key, _) in keys {
+            // The links that users see come after the swap.
+            let _ = symlink(Path::new("..data").join(key), self.folder.join(key));
+        }
+        if let Some(old) = old {
+            fs::remove_dir_all(self.folder.join(old)).expect("removed");
+        }
+    }
+}
+
+/// The folders of one pod; they outlive an agent.
+pub struct Pod {
+    folder: TempDir,
+    pub mount: Mount,
+}
+
+impl Pod {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join("sd")).expect("made");
+        let mount = Mount { folder: folder.path().join("mount"), round: 0 };
+        Self { folder, mount }
+    }
+
+    pub fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn output(&self) -> PathBuf {
+        self.folder.path().join("sd/endpoints.yaml")
+    }
+
+    pub fn text(&self) -> String {
+        fs::read_to_string(self.output()).unwrap_or_default()
+    }
+
+    pub fn inode(&self) -> u64 {
+        fs::metadata(self.output()).expect("in place").ino()
+    }
+
+    /// What `sd-agent run` is started with.
+    pub fn arguments(&self, more: &[&str]) -> Vec<String> {
+        let mut arguments = self.plain_arguments(more);
+        arguments.push("--thanos-version=v0.42.4".to_owned());
+        arguments
+    }
+
+    fn plain_arguments(&self, more: &[&str]) -> Vec<String> {
+        let (output, mount) = (self.output(), self.folder.path().join("mount"));
+        let mut arguments: Vec<String> = ["sd-agent", "run", "--config-map", NAME, "--namespace", NAMESPACE]
+            .into_iter()
+            .map(ToOwned::to_owned)
+            .collect();
+        arguments.push(format!("--output={}", output.display()));
+        arguments.push(format!("--mount={}", mount.display()));
+        arguments.extend(more.iter().map(|more| (*more).to_owned()));
+        arguments
+    }
+
+    /// Starts an agent in this process, against `api` or a port where nothing listens.
+    pub async fn start(&self, api: Option<&FakeApi>, more: &[&str]) -> Running {
+        self.start_with(api, more, quick(), true).await
+    }
+
+    /// Starts an agent for a pod of another Thanos.
+    pub async fn start_for(&self, api: &FakeApi, thanos: &str, more: &[&str]) -> Running {
+        let mut arguments = self.plain_arguments(more);
+        arguments.push(format!("--thanos-version={thanos}"));
+        self.start_args(Some(api), arguments, quick(), true).await
+    }
+
+    pub async fn start_with(
+        &self,
+        api: Option<&FakeApi>,
+        more: &[&str],
+        timing: Timing,
+        inotify: bool,
+    ) -> Running {
+        self.start_args(api, self.arguments(more), timing, inotify).await
+    }
+
+    async fn start_args(
+        &self,
+        api: Option<&FakeApi>,
+        arguments: Vec<String>,
+        timing: Timing,
+        inotify: bool,
+    ) -> Running {
+        let args = run_args(arguments);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let client = match api {
+            Some(api) => api.client(),
+            None => {
+                let config = kube::Config::new("http://127.0.0.1:1".parse().expect("a URL"));
+                kube::Client::try_from(config).expect("a client")
+            }
+        };
+        let reread = Arc::new(Notify::new());
+        let parts = Parts {
+            listener: Some(listener),
+            connect: Connect::Given(client),
+            timing,
+            inotify,
+            reread: Arc::clone(&reread),
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async move { drop(stopped.await) };
+        let task = tokio::spawn(run(args, parts, shutdown));
+        Running { address, reread, stop, task }
+    }
+}
+
+fn run_args(arguments: Vec<String>) -> RunArgs {
+    match Args::try_parse_from(arguments).expect("right").command {
+        Command::Run(args) => args,
+        Command::Check(_) => unreachable!("run was given"),
+    }
+}
+
+/// The defaults with everything that a case may have to wait for shortened.
+pub fn quick() -> Timing {
+    let millis = Duration::from_millis;
+    Timing {
+        boot_budget: millis(300),
+        api_grace: millis(200),
+        tick: millis(30),
+        lock_retry: millis(30),
+        write_retry: (millis(30), millis(100)),
+        api_retry: (millis(10), millis(50)),
+        missing_retry: (millis(30), millis(30)),
+        ..Timing::default()
+    }
+}
+
+/// An agent in this process.
+pub struct Running {
+    pub address: SocketAddr,
+    pub reread: Arc<Notify>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        self.task.await.expect("no panic");
+    }
+
+    pub async fn report(&self) -> Report {
+        report(self.address).await.expect("the agent answers")
+    }
+
+    pub async fn metrics(&self) -> String {
+        get(self.address, "/metrics").await.expect("the agent answers").1
+    }
+
+    pub async fn startz(&self) -> (u16, String) {
+        get(self.address, "/startz").await.expect("the agent answers")
+    }
+
+    /// Waits until the file is that of `generation`.
+    pub async fn applied(&self, generation: u64) -> Report {
+        self.reported(&format!("generation {generation} is applied"), |report| {
+            report.applied.as_ref().is_some_and(|applied| applied.generation == generation)
+        })
+        .await
+    }
+
+    pub async fn reported(&self, what: &str, is: impl Fn(&Report) -> bool) -> Report {
+        eventually(what, async || Some(self.report().await).filter(&is)).await
+    }
+
+    /// Waits until a series has a value.
+    pub async fn counted(&self, series: &str, value: impl Debug) {
+        let line = format!("sd_agent_{series} {value:?}");
+        eventually(&line, async || self.metrics().await.lines().any(|found| found == line).then_some(()))
+            .await;
+    }
+}
+
+pub async fn report(address: SocketAddr) -> Option<Report> {
+    let (code, body) = get(address, "/status").await?;
+    assert_eq!(code, 200);
+    Some(serde_json::from_str(&body).expect("a report"))
+}
+
+/// One plain request; none when nobody listens.
+pub async fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let code = head.split(' ').nth(1)?.parse().ok()?;
+    Some((code, body.to_owned()))
+}
+
+/// The generation that the file is of; none when it is torn, empty or missing.
+pub fn generation_of(text: &str) -> Option<u64> {
+    text.ends_with("]}\n").then_some(())?;
+    text.split("store-").nth(1)?.split('.').next()?.parse().ok()
+}
