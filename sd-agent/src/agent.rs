@@ -73,7 +73,7 @@ pub async fn run(args: RunArgs, parts: Parts, shutdown: impl Future<Output = ()>
         mount: SourceReport::default(),
         refused: None,
     };
-    let board = Arc::new(Board::new(report, "starting"));
+    let board = Arc::new(Board::new(report));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         config_map = args.config_map,
@@ -138,13 +138,16 @@ async fn take_lock(args: &RunArgs, timing: &Timing, board: &Board) -> FolderLock
     loop {
         board.progress();
         match FolderLock::take(folder_of(&args.output)) {
-            Ok(lock) => return lock,
+            Ok(lock) => {
+                board.trouble(None);
+                return lock;
+            }
             Err(error) => {
                 let why = chain(&error);
                 if grumble.is_news(&why) {
                     tracing::warn!(why, "cannot begin, trying again");
                 }
-                board.waiting(why);
+                board.trouble(Some(why));
             }
         }
         sleep(timing.lock_retry).await;
@@ -238,10 +241,9 @@ impl Agent {
             .into_iter()
             .filter_map(|(name, health)| Some(format!("{name}: {}", health.error()?)))
             .collect();
-        if !whys.is_empty() {
-            let name = &self.args.config_map;
-            self.board.waiting(format!("no document of ConfigMap {name} yet; {}", whys.join("; ")));
-        }
+        let name = &self.args.config_map;
+        let why = format!("no document of ConfigMap {name} yet: {}", whys.join("; "));
+        self.board.sources((!whys.is_empty()).then_some(why));
     }
 }
 

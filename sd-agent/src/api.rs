@@ -288,7 +288,7 @@ impl Session {
         let after = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
         let text = collect(answer.into_body(), ERROR_LIMIT).await.unwrap_or_default();
         let status: Object = serde_json::from_slice(&text).unwrap_or_default();
-        let after = after.or(status.details.and_then(|details| details.retry_after_seconds));
+        let after = after.or_else(|| status.details.and_then(|details| details.retry_after_seconds));
         Err(ApiError::status(step, code, status.message.unwrap_or_default(), after))
     }
 }

@@ -25,18 +25,22 @@ pub struct Board {
 #[derive(Debug)]
 struct Inner {
     report: Report,
-    not_started: Option<String>,
+    started: bool,
+    /// What is wrong here: the folder, the file, the document.
+    trouble: Option<String>,
+    /// What is wrong with the sources.
+    sources: Option<String>,
     progress: Instant,
 }
 
 // === impl Board ===
 
 impl Board {
-    /// Not started yet, for `why`.
-    pub fn new(report: Report, why: &str) -> Self {
+    /// Not started yet.
+    pub fn new(report: Report) -> Self {
         let mut registry = Registry::with_prefix("sd_agent");
         let metrics = Metrics::register(&mut registry);
-        let inner = Inner { report, not_started: Some(why.to_owned()), progress: Instant::now() };
+        let inner = Inner { report, started: false, trouble: None, sources: None, progress: Instant::now() };
         Self { inner: Mutex::new(inner), registry, metrics }
     }
 
@@ -52,20 +56,30 @@ impl Board {
 
     /// A validated file is in place. Nothing takes that back: the last good file stays.
     pub fn started(&self) {
-        self.lock().not_started = None;
+        self.lock().started = true;
         self.metrics.started.set(1);
     }
 
-    /// Says why there is no file, unless there is one.
-    pub fn waiting(&self, why: String) {
-        if let Some(reason) = &mut self.lock().not_started {
-            *reason = why;
-        }
+    /// What hinders the agent itself, or no longer does.
+    pub fn trouble(&self, why: Option<String>) {
+        self.lock().trouble = why;
+    }
+
+    /// What hinders the sources, or no longer does.
+    pub fn sources(&self, why: Option<String>) {
+        self.lock().sources = why;
     }
 
     /// Why no file is in place, if so.
     pub fn not_started(&self) -> Option<String> {
-        self.lock().not_started.clone()
+        let inner = self.lock();
+        let whys: Vec<&str> =
+            [&inner.trouble, &inner.sources].into_iter().flatten().map(String::as_str).collect();
+        match (inner.started, whys.is_empty()) {
+            (true, _) => None,
+            (false, true) => Some("starting".to_owned()),
+            (false, false) => Some(whys.join("; ")),
+        }
     }
 
     /// The main loop lives.

@@ -333,7 +333,7 @@ impl Keeper {
         if self.write_trouble.is_news(&why) {
             tracing::warn!(why, "cannot write the file, the old one stays; trying again");
         }
-        self.board.waiting(why);
+        self.board.trouble(Some(why));
     }
 
     fn refuse(&mut self, origin: Origin, reason: &'static str, message: String) {
@@ -342,7 +342,7 @@ impl Keeper {
         if self.refusals.is_news(&format!("{source} {message}")) {
             tracing::warn!(source, reason, message, "refused a document, the last good one stays");
         }
-        self.board.waiting(format!("the document from the {source} was refused: {message}"));
+        self.board.trouble(Some(format!("the document from the {source} was refused: {message}")));
         let (reason, source) = (reason.to_owned(), source.to_owned());
         let refused = Refused { reason, message, source, at: Timestamp::now() };
         self.board.update(|report| report.refused = Some(refused));
@@ -376,7 +376,7 @@ impl Keeper {
 
 /// The folder of a file that may be named without one.
 pub fn folder_of(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
 // === impl Origin ===
