@@ -27,9 +27,15 @@ mod progress;
 mod status;
 mod up;
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
+
+use self::lock::Lock;
 
 pub use self::{
     build::{Binaries, Built, build},
@@ -144,6 +150,7 @@ impl Cluster {
     /// Loads one more image, unless it is there.
     pub fn load_image(&self, image: &Image) -> Result<()> {
         self.only_own("loading an image")?;
+        let _lock = Lock::acquire(Path::new(paths::LOCK), &Progress::silent())?;
         images::load(self, image, &image.reference).map(drop)
     }
 
