@@ -8,7 +8,13 @@ use std::{
 
 use crds::{ThanosQuery, ThanosQueryStatus, thanos_query::Rollout};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentSpec},
+        core::v1::ConfigMap,
+    },
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+};
 use kube::{
     Client, Resource,
     core::error_boundary::InvalidObject,
@@ -213,10 +219,11 @@ impl Run<'_> {
                 context.asker.ask(&query_ref(query), handle, &names.querier, document);
             }
             context.metrics.endpoints(query, &discovery, &summary);
+            let deployment = state.deployment.clone();
             let progress = Progress::Done {
                 discovery: &discovery,
                 summary: &summary,
-                deployment: outcome.deployment.as_ref(),
+                deployment: deployment.as_ref(),
                 foreign: &outcome.foreign,
             };
             return self.finish(state, progress, outcome.again).await;
@@ -252,6 +259,9 @@ impl Run<'_> {
         for (kind, _) in &outcome.versions {
             self.context.metrics.wrote(kind);
         }
+        if let Some(deployment) = &outcome.deployment {
+            state.deployment = Some(without_template(deployment));
+        }
         let config_map = outcome.config_map.clone().map(|mut config_map| {
             // Of no use to us, and larger than the rest.
             config_map.metadata.managed_fields = None;
@@ -274,7 +284,7 @@ impl Run<'_> {
         state: &mut QueryState,
         discovery: &Discovery,
         plan: &Plan,
-        before: Option<&k8s_openapi::api::apps::v1::Deployment>,
+        before: Option<&Deployment>,
         outcome: &Outcome,
     ) {
         let Self { query, context, .. } = self;
@@ -362,7 +372,19 @@ fn known_generation(state: &QueryState, query: &ThanosQuery) -> Option<u64> {
     u64::try_from(status.document.as_ref()?.generation).ok()
 }
 
-fn document_id(config_map: &k8s_openapi::api::core::v1::ConfigMap) -> Option<DocumentId> {
+// What status needs of it, and not the kilobytes it does not.
+fn without_template(deployment: &Deployment) -> Deployment {
+    let Deployment { metadata, spec, status } = deployment;
+    Deployment {
+        metadata: ObjectMeta { generation: metadata.generation, ..ObjectMeta::default() },
+        spec: spec
+            .as_ref()
+            .map(|spec| DeploymentSpec { replicas: spec.replicas, ..DeploymentSpec::default() }),
+        status: status.clone(),
+    }
+}
+
+fn document_id(config_map: &ConfigMap) -> Option<DocumentId> {
     let meta = payload_of(config_map).meta().ok()?;
     Some(DocumentId { generation: meta.generation, sha256: meta.sha256 })
 }

@@ -8,7 +8,10 @@ use std::{
 };
 
 use crds::{ThanosQuery, ThanosQueryStatus, thanos_query::Rollout};
-use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{
+    api::{apps::v1::Deployment, core::v1::ConfigMap},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use parking_lot::Mutex;
 
 use crate::{apply::Settling, discovery::Rejected, status::AgentAnswers, watch::QueryRef};
@@ -58,6 +61,8 @@ pub struct QueryState {
     pub written: BTreeMap<&'static str, String>,
     /// What is there, as of the last write or full look.
     pub applied: Option<Applied>,
+    /// The Deployment as of the last full look, without its template: for a status that is written later.
+    pub deployment: Option<Deployment>,
     /// When the ConfigMap was written last.
     pub config_map_written: Option<Instant>,
     /// When the status was written last.

@@ -32,6 +32,7 @@ const ANSWER_LIMIT: usize = 1024 * 1024;
 pub struct AgentAnswers {
     pods: BTreeMap<String, Answer>,
     wanted: Option<DocumentId>,
+    asked: bool,
 }
 
 /// The answer of one pod.
@@ -81,6 +82,11 @@ impl AgentAnswers {
             }
         }
         tally
+    }
+
+    /// Whether the pods were asked at all since the operator started.
+    pub fn are_known(&self) -> bool {
+        self.asked
     }
 
     fn is_complete(&self) -> bool {
@@ -174,8 +180,9 @@ impl Task {
             .collect()
             .await;
         let mut known = self.handle.agents.lock();
-        let is_new = known.pods != answers;
+        let is_new = known.pods != answers || !known.asked;
         known.pods = answers;
+        known.asked = true;
         is_new
     }
 
@@ -249,6 +256,7 @@ mod tests {
             .map(|(name, answer)| (name.to_owned(), answer))
             .into(),
             wanted: Some(document.clone()),
+            asked: true,
         };
         assert_eq!(answers.tally(&document), Tally { pods: 5, synced: 1, behind: 3, silent: 1 });
         assert!(!answers.is_complete());

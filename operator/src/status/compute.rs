@@ -102,9 +102,15 @@ pub fn compute(findings: &Findings<'_>) -> ThanosQueryStatus {
                     message: "the Deployment does not exist yet".to_owned(),
                 });
             }
-            let (synced, text) = endpoints_synced(summary, agents);
-            wanted.push(synced);
-            status.synced = text;
+            // After a restart of the operator the pods are asked first: what status says stays until then.
+            let is_as_before = old.document.is_some() && old.document == status.document;
+            if summary.has_agents() && !agents.are_known() && is_as_before {
+                keep.push(conditions::ENDPOINTS_SYNCED);
+            } else {
+                let (synced, text) = endpoints_synced(summary, agents);
+                wanted.push(synced);
+                status.synced = text;
+            }
             wanted.extend(warnings(discovery, summary, foreign, &all));
         }
     }
@@ -275,3 +281,6 @@ fn endpoints_synced(summary: &Summary, agents: &AgentAnswers) -> (Wanted, Option
 fn int(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+use super::*;
+use crate::{
+    discovery::Reason,
+    plan::{DocumentId, Endpoints},
+};
+
+fn query() -> ThanosQuery {
+    serde_saphyr::from_str(
+        "{apiVersion: monitoring.thanos.io/v1alpha1, kind: ThanosQuery, metadata: {name: global, generation: 3}, spec: {replicas: 2}}",
+    )
+    .expect("a ThanosQuery")
+}
+
+fn deployment(status: &str) -> Deployment {
+    serde_saphyr::from_str(&format!(
+        "{{metadata: {{generation: 5}}, spec: {{replicas: 2, selector: {{}}, template: {{}}}}, status: {{{status}}}}}"
+    ))
+    .expect("a Deployment")
+}
+
+const COMPLETE: &str =
+    "observedGeneration: 5, replicas: 2, updatedReplicas: 2, availableReplicas: 2, readyReplicas: 2";
+
+fn summary() -> Summary {
+    Summary {
+        endpoints: Endpoints::default(),
+        version: ThanosVersion::new(0, 42, 4),
+        delivery: Delivery::Agent { api: true },
+        document: Some(DocumentId { generation: 7, sha256: "abc".into() }),
+        config_map: "cm".into(),
+        refused_args: vec![],
+    }
+}
+
+fn done(
+    old: &ThanosQueryStatus,
+    summary: &Summary,
+    discovery: &Discovery,
+    deployment: Option<&Deployment>,
+) -> ThanosQueryStatus {
+    compute(&Findings {
+        query: &query(),
+        old,
+        progress: Progress::Done { discovery, summary, deployment, foreign: &[] },
+        rollout: None,
+        agents: &AgentAnswers::default(),
+        now: Timestamp::UNIX_EPOCH,
+    })
+}
+
+fn condition<'a>(status: &'a ThanosQueryStatus, type_: &str) -> Option<(&'a str, &'a str)> {
+    let found = status.conditions.iter().find(|condition| condition.type_ == type_)?;
+    Some((&found.status, &found.reason))
+}
+
+#[test]
+fn a_rolled_out_deployment_is_ready_and_a_half_done_one_is_not() {
+    let none = ThanosQueryStatus::default();
+    let with = |status: &str| {
+        let status = done(&none, &summary(), &Discovery::default(), Some(&deployment(status)));
+        let (verdict, reason) = condition(&status, "Ready").expect("Ready");
+        format!("{verdict} {reason}")
+    };
+    assert_eq!(with(COMPLETE), "True Available");
+    assert_eq!(
+        with(&COMPLETE.replace("observedGeneration: 5", "observedGeneration: 4")),
+        "False Progressing"
+    );
+    assert_eq!(with(&COMPLETE.replace("updatedReplicas: 2", "updatedReplicas: 1")), "False Progressing");
+    assert_eq!(with(&COMPLETE.replace("replicas: 2, updated", "replicas: 3, updated")), "False Progressing");
+    let stuck = "observedGeneration: 5, conditions: [{type: Progressing, status: 'False', message: stuck}]";
+    assert_eq!(with(stuck), "False ProgressDeadlineExceeded");
+}
+
+#[test]
+fn without_a_deployment_it_is_not_ready_but_being_made() {
+    let status = done(&ThanosQueryStatus::default(), &summary(), &Discovery::default(), None);
+    assert_eq!(condition(&status, "Ready"), Some(("False", "Creating")));
+}
+
+#[test]
+fn what_was_known_of_the_pods_stays_until_they_are_asked_again() {
+    let mut old =
+        done(&ThanosQueryStatus::default(), &summary(), &Discovery::default(), Some(&deployment(COMPLETE)));
+    old.synced = Some("2/2".to_owned());
+    let again = done(&old, &summary(), &Discovery::default(), Some(&deployment(COMPLETE)));
+    assert_eq!(again, old, "a restart of the operator changes no status");
+}
+
+#[test]
+fn warnings_come_and_go_by_name() {
+    let rejected = Rejected {
+        namespace: "demo".into(),
+        service: "bad".into(),
+        reason: Reason::NoPort { wanted: "grpc".into(), found: vec![] },
+    };
+    let discovery = Discovery { rejected: vec![rejected], ..Discovery::default() };
+    let unknown =
+        Summary { version: ThanosVersion::Unknown, refused_args: vec!["--x: no".into()], ..summary() };
+    let status = done(&ThanosQueryStatus::default(), &unknown, &discovery, None);
+    for warning in ["ServicesRejected", "VersionUnknown", "Invalid"] {
+        assert_eq!(condition(&status, warning).expect(warning).0, "True");
+    }
+    assert_eq!(status.rejected[0].name, "bad");
+    let mended = done(&status, &summary(), &Discovery::default(), None);
+    for warning in ["ServicesRejected", "VersionUnknown", "Invalid"] {
+        assert_eq!(condition(&mended, warning), None);
+    }
+    assert!(mended.rejected.is_empty());
+}
+
+#[test]
+fn at_most_twenty_rejected_services_are_listed_and_all_are_counted() {
+    let rejected = |index: usize| Rejected {
+        namespace: "demo".into(),
+        service: format!("s{index:03}"),
+        reason: Reason::NoExternalName,
+    };
+    let discovery = Discovery { rejected: (0..50).map(rejected).collect(), ..Discovery::default() };
+    let status = done(&ThanosQueryStatus::default(), &summary(), &discovery, None);
+    assert_eq!(status.rejected.len(), 20);
+    assert_eq!(status.endpoints.expect("counts").rejected, 50);
+}
+
+#[test]
+fn paused_and_refused_objects_keep_what_was_said_of_their_pods() {
+    let old =
+        done(&ThanosQueryStatus::default(), &summary(), &Discovery::default(), Some(&deployment(COMPLETE)));
+    let with = |progress| {
+        compute(&Findings {
+            query: &query(),
+            old: &old,
+            progress,
+            rollout: None,
+            agents: &AgentAnswers::default(),
+            now: Timestamp::UNIX_EPOCH,
+        })
+    };
+    let paused = with(Progress::Paused);
+    assert_eq!(condition(&paused, "Paused"), Some(("True", "Paused")));
+    assert_eq!(condition(&paused, "Ready"), Some(("True", "Available")));
+    let refused = with(Progress::Refused("spec.version: too old".into()));
+    assert_eq!(condition(&refused, "Invalid"), Some(("True", "InvalidField")));
+    assert_eq!(condition(&refused, "Ready"), Some(("True", "Available")));
+    assert_eq!(refused.document, old.document);
+}
+
+#[test]
+fn in_flags_mode_there_is_nothing_to_sync() {
+    let flags = Summary { delivery: Delivery::Flags, document: None, ..summary() };
+    let status = done(&ThanosQueryStatus::default(), &flags, &Discovery::default(), None);
+    assert_eq!(condition(&status, "EndpointsSynced"), Some(("True", "EndpointsAreFlags")));
+    assert_eq!(status.synced, None);
+    assert_eq!(status.document, None);
+}
