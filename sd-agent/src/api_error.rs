@@ -161,7 +161,7 @@ impl ApiError {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Connect => "connect to",
+            Self::Connect => "reach",
             Self::Get => "read",
             Self::Watch => "watch",
         })

@@ -92,10 +92,3 @@ pub fn describe(result: &Result<Found, CheckError>, output: Output) -> String {
         }
     }
 }
-
-impl CheckError {
-    /// The program's exit code for it.
-    pub fn exit_code(&self) -> u8 {
-        1
-    }
-}

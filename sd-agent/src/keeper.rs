@@ -18,23 +18,13 @@ use crate::{
     log::{Grumble, chain},
     metrics::label,
     order::{Ignored, Mark, Order, Step, Verdict, Witness},
+    origin::Origin,
     publish::{LiveFile, PublishError, Published},
     render::render,
     report::{Applied, Refused, SourceReport},
     state::Kept,
     validate,
 };
-
-/// Where a document came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// The API.
-    Api,
-    /// The mount.
-    Mount,
-    /// What the agent before this one left.
-    State,
-}
 
 /// The file and everything that is known about it.
 #[derive(Debug)]
@@ -62,6 +52,7 @@ pub struct Keeper {
 /// A document that could not be written yet.
 #[derive(Debug)]
 struct Pending {
+    generation: u64,
     payload: Payload,
     step: Step,
     origin: Origin,
@@ -132,9 +123,13 @@ impl Keeper {
                 self.unsure = true;
                 found.endpoints
             }
-            None => match self.put(&document) {
+            None => match self.put(document) {
                 Ok((count, _)) => count,
-                Err(error) => return self.write_failed(&error),
+                Err(error) => {
+                    self.write_failed(&error);
+                    let (generation, wait) = (meta.generation, self.write_retry.0);
+                    return self.postpone(generation, kept.payload, Step::First, Origin::State, wait);
+                }
             },
         };
         self.order = Order::restored(Mark::from(&meta), kept.mount_floor);
@@ -162,6 +157,14 @@ impl Keeper {
             }
         };
         self.note_generation(origin, meta.generation);
+        if self.pending.as_ref().is_some_and(|pending| meta.generation < pending.generation) {
+            // Not in the file yet, so the order does not know it; it counts as if it were.
+            match witness {
+                Witness::Api { confirmed: true } => self.pending = None,
+                Witness::Api { confirmed: false } => return true,
+                Witness::Mount { .. } => return false,
+            }
+        }
         match self.order.judge(&Mark::from(&meta), witness) {
             Verdict::Apply(step) => self.apply(payload, step, origin, self.write_retry.0),
             Verdict::Confirm => return true,
@@ -203,23 +206,28 @@ impl Keeper {
             Ok(unpacked) => unpacked,
             Err(refusal) => return self.refuse(origin, refusal.reason(), chain(&refusal)),
         };
-        match self.put(&document) {
+        match self.put(document) {
             Ok((in_file, _)) => {
-                drop(document);
                 self.applied(payload, &meta, step, origin, in_file, begun);
             }
             Err(error @ PutError::Render(_)) => self.refuse(origin, "render", chain(&error)),
             Err(error @ PutError::Publish(_)) => {
                 self.write_failed(&error);
-                let at = Instant::now() + next_wait;
-                self.pending = Some(Pending { payload, step, origin, wait: next_wait, at });
+                self.postpone(meta.generation, payload, step, origin, next_wait);
             }
         }
     }
 
+    fn postpone(&mut self, generation: u64, payload: Payload, step: Step, origin: Origin, wait: Duration) {
+        let at = Instant::now() + wait;
+        self.pending = Some(Pending { generation, payload, step, origin, wait, at });
+    }
+
     /// Renders, reads it back as Thanos would, and puts it in place. Returns how many endpoints it names.
-    fn put(&mut self, document: &Document) -> Result<(usize, Published), PutError> {
-        let rendered = render(document, self.version, &self.flags);
+    fn put(&mut self, document: Document) -> Result<(usize, Published), PutError> {
+        let rendered = render(&document, self.version, &self.flags);
+        // A large document takes as much memory as its text; what follows needs only the latter.
+        drop(document);
         let found = validate::rendered(&rendered.text, self.version).map_err(PutError::Render)?;
         let published = self.live.publish(rendered.text.as_bytes()).map_err(PutError::Publish)?;
         if self.write_trouble.clear() {
@@ -293,7 +301,7 @@ impl Keeper {
     /// Writes the file again from what is kept.
     fn heal(&mut self) {
         let Some(Ok((_, document))) = self.kept.as_ref().map(|kept| kept.payload.unpack()) else { return };
-        match self.put(&document) {
+        match self.put(document) {
             Ok((_, Published::Written)) => {
                 self.unsure = false;
                 self.board.metrics.self_heal.inc();
@@ -377,17 +385,4 @@ impl Keeper {
 /// The folder of a file that may be named without one.
 pub fn folder_of(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
-}
-
-// === impl Origin ===
-
-impl Origin {
-    /// As in `/status` and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Api => "api",
-            Self::Mount => "mount",
-            Self::State => "state",
-        }
-    }
 }

@@ -57,6 +57,8 @@ pub mod mount;
 #[deny(clippy::disallowed_types, clippy::disallowed_methods)]
 pub mod order;
 #[cfg(feature = "bin")]
+pub mod origin;
+#[cfg(feature = "bin")]
 pub mod publish;
 #[cfg(feature = "bin")]
 pub mod state;

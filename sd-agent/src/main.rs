@@ -5,7 +5,7 @@ use std::{io::Write, process::ExitCode, sync::Arc};
 use clap::Parser;
 use sd_agent::{
     agent::{Parts, run},
-    args::{Args, Command, RunArgs},
+    args::{Args, Command, Output, RunArgs},
     check, log,
 };
 use tokio::{
@@ -19,10 +19,10 @@ fn main() -> ExitCode {
             let result = check::check(&args);
             let text = check::describe(&result, args.output);
             let _ = match (&result, args.output) {
-                (Err(_), sd_agent::args::Output::Text) => std::io::stderr().write_all(text.as_bytes()),
+                (Err(_), Output::Text) => std::io::stderr().write_all(text.as_bytes()),
                 _ => std::io::stdout().write_all(text.as_bytes()),
             };
-            ExitCode::from(result.map_or_else(|error| error.exit_code(), |_| 0))
+            ExitCode::from(u8::from(result.is_err()))
         }
         Command::Run(args) => start(args),
     }

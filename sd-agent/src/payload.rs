@@ -155,7 +155,7 @@ impl Payload {
     /// See [`Refusal`].
     pub fn unpack(&self) -> Result<(Meta, Document), Refusal> {
         let meta = self.meta()?;
-        let text = self.document_text()?;
+        let text = self.document_text(meta.bytes)?;
         if text.len() != meta.bytes {
             return Err(Refusal::Checksum("bytes"));
         }
@@ -185,7 +185,7 @@ impl Payload {
         if meta.format == FORMAT { Ok(meta) } else { Err(Refusal::Format(meta.format)) }
     }
 
-    fn document_text(&self) -> Result<Vec<u8>, Refusal> {
+    fn document_text(&self, expected: usize) -> Result<Vec<u8>, Refusal> {
         if let Some(text) = self.data.get(DOCUMENT_KEY) {
             if text.trim().is_empty() {
                 return Err(Refusal::Empty(DOCUMENT_KEY));
@@ -196,7 +196,8 @@ impl Payload {
         if packed.is_empty() {
             return Err(Refusal::Empty(GZIP_KEY));
         }
-        let mut text = Vec::new();
+        // As large as announced, so that it does not grow by doubling; one byte more shows that it ended.
+        let mut text = Vec::with_capacity(expected.min(DOCUMENT_LIMIT) + 1);
         flate2::read::GzDecoder::new(packed.as_slice())
             .take(DOCUMENT_LIMIT as u64 + 1)
             .read_to_end(&mut text)

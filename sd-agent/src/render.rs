@@ -52,28 +52,30 @@ impl FileFormat {
 /// What the pod has as a flag is left out; a strict or group endpoint that it does not have as a flag is
 /// written as an ordinary one. So flags and file together name every endpoint exactly once.
 pub fn render(document: &Document, version: ThanosVersion, flags: &[Address]) -> Rendered {
-    let listed: Vec<&Address> = document
-        .endpoints()
-        .iter()
-        .filter(|endpoint| !endpoint.is_among(flags))
-        .map(|endpoint| &endpoint.file)
-        .collect();
-    let lines: Vec<String> = match FileFormat::of(version) {
-        FileFormat::StoreSdFiles => {
-            listed.iter().filter_map(|address| serde_json::to_string(address).ok()).collect()
-        }
-        FileFormat::EndpointSdConfigFile => {
-            listed.iter().filter_map(|address| serde_json::to_string(&ConfigEntry { address }).ok()).collect()
-        }
+    let format = FileFormat::of(version);
+    let (open, close) = match format {
+        FileFormat::StoreSdFiles => ("[{\"targets\":[\n", "\n]}]\n"),
+        FileFormat::EndpointSdConfigFile => ("{\"endpoints\":[\n", "\n]}\n"),
     };
-    let body = lines.join(",\n");
-    let text = match (FileFormat::of(version), lines.is_empty()) {
-        (FileFormat::StoreSdFiles, true) => "[]\n".to_owned(),
-        (FileFormat::StoreSdFiles, false) => format!("[{{\"targets\":[\n{body}\n]}}]\n"),
-        (FileFormat::EndpointSdConfigFile, true) => "{\"endpoints\":[]}\n".to_owned(),
-        (FileFormat::EndpointSdConfigFile, false) => format!("{{\"endpoints\":[\n{body}\n]}}\n"),
-    };
-    Rendered { text, count: lines.len() }
+    let mut text = String::new();
+    let mut count = 0;
+    for endpoint in document.endpoints().iter().filter(|endpoint| !endpoint.is_among(flags)) {
+        let address = &endpoint.file;
+        let line = match format {
+            FileFormat::StoreSdFiles => serde_json::to_string(address),
+            FileFormat::EndpointSdConfigFile => serde_json::to_string(&ConfigEntry { address }),
+        };
+        // A plain string: this cannot fail, and were it to, the reader would refuse the gap.
+        text.push_str(if count == 0 { open } else { ",\n" });
+        text.push_str(&line.unwrap_or_default());
+        count += 1;
+    }
+    match (count, format) {
+        (0, FileFormat::StoreSdFiles) => text.push_str("[]\n"),
+        (0, FileFormat::EndpointSdConfigFile) => text.push_str("{\"endpoints\":[]}\n"),
+        _ => text.push_str(close),
+    }
+    Rendered { text, count }
 }
 
 #[cfg(test)]

@@ -147,6 +147,46 @@ async fn a_write_that_fails_is_tried_again_until_it_works() {
 }
 
 #[tokio::test]
+async fn a_document_that_could_not_be_written_is_dropped_when_the_quorum_took_it_back() {
+    let (api, pod) = (FakeApi::start().await, Pod::new());
+    api.put(&payload(1));
+    let agent = pod.start(Some(&api), &[]).await;
+    agent.applied(1).await;
+    fs::remove_file(pod.output()).expect("removed");
+    while fs::create_dir_all(pod.output().join("in-the-way")).is_err() {
+        // The agent was faster and repaired the file.
+        let _ = fs::remove_file(pod.output());
+    }
+    api.put(&payload(2));
+    agent.reported("it is seen", |report| report.api.generation == Some(2)).await;
+    let reads = api.reads();
+    api.put(&payload(1));
+    eventually("the quorum is asked", async || (api.reads() > reads).then_some(())).await;
+    agent.reported("it is seen", |report| report.api.generation == Some(1)).await;
+    fs::remove_dir_all(pod.output()).expect("removed");
+    eventually("the file is repaired", async || (generation_of(&pod.text()) == Some(1)).then_some(())).await;
+    assert_eq!(agent.report().await.applied.expect("applied").generation, 1);
+    agent.stop().await;
+}
+
+/// Case 37, with a folder in the way instead of a full disk.
+#[tokio::test]
+async fn what_was_remembered_is_written_once_the_file_can_be_written() {
+    let (api, pod) = (FakeApi::start().await, Pod::new());
+    api.put(&payload(3));
+    let agent = pod.start(Some(&api), &[]).await;
+    agent.applied(3).await;
+    agent.stop().await;
+    fs::remove_file(pod.output()).expect("removed");
+    fs::create_dir_all(pod.output().join("in-the-way")).expect("made");
+    let agent = pod.start(None, &[]).await;
+    eventually("it waits", async || (agent.startz().await.0 == 503).then_some(())).await;
+    fs::remove_dir_all(pod.output()).expect("removed");
+    agent.applied(3).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn a_folder_that_is_missing_is_waited_for() {
     let (api, pod) = (FakeApi::start().await, Pod::new());
     fs::remove_dir(pod.root().join("sd")).expect("removed");

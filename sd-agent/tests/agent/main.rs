@@ -7,5 +7,6 @@ mod support;
 mod api;
 mod content;
 mod files;
+mod measure;
 mod mount;
 mod process;

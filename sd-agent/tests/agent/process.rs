@@ -14,13 +14,13 @@ use crate::{
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sd-agent");
 
 /// A process that does not outlive its test.
-struct Agent {
+pub struct Agent {
     child: Child,
     address: SocketAddr,
 }
 
 impl Agent {
-    fn start(pod: &Pod, api: &FakeApi) -> Self {
+    pub fn start(pod: &Pod, api: &FakeApi) -> Self {
         let config = serde_json::json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "fake",
             "clusters": [{"name": "fake", "cluster": {"server": api.url()}}],
@@ -39,11 +39,15 @@ impl Agent {
         Self { child, address: free }
     }
 
-    async fn applied(&self, generation: u64) -> String {
+    pub async fn applied(&self, generation: u64) -> String {
         let applied = eventually("it is applied", async || {
             report(self.address).await?.applied.filter(|applied| applied.generation == generation)
         });
         applied.await.source
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     fn signal(&self, name: &str) {
