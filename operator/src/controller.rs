@@ -252,7 +252,7 @@ impl Run<'_> {
         if outcome.config_map_written {
             state.config_map_written = Some(Instant::now());
             if let Some(id) = outcome.config_map.as_ref().and_then(document_id) {
-                tracing::info!(query = %query_ref(self.query), generation = id.generation, "endpoints written");
+                tracing::info!(generation = id.generation, "endpoints written");
             }
         }
         state.written.extend(outcome.versions.iter().cloned());
@@ -293,7 +293,7 @@ impl Run<'_> {
             let changes = status::restart_reasons(before, after);
             if !changes.is_empty() {
                 let reason = status::sentence(&changes);
-                tracing::info!(query = %query_ref(query), %reason, "rollout");
+                tracing::info!(%reason, "rollout");
                 context.metrics.rolled_out();
                 context.events.send(&reference(query), &Happened::Rollout(reason.clone())).await;
                 state.rollout = Some(Rollout { time: Time(Timestamp::now()), reason, changes });

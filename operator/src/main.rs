@@ -1,6 +1,6 @@
 //! `thanos-operator`: command line, logging, signals.
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use anyhow::Context;
 use clap::Parser;
@@ -40,7 +40,10 @@ fn print_crds() -> anyhow::Result<()> {
 fn run(arguments: RunArguments) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&arguments.log_level)
         .with_context(|| format!("--log-level {:?} cannot be read", arguments.log_level))?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match arguments.log_format {
         LogFormat::Text => logs.init(),
         LogFormat::Json => logs.json().init(),

@@ -182,13 +182,11 @@ pub async fn apply(
 
     let step = Step { client, query };
     step.apply(service_account, live.service_account.as_ref(), &mut outcome).await?;
-    match role {
-        Some(role) => step.apply(role, live.role.as_ref(), &mut outcome).await.map(drop)?,
-        None => step.delete(live.role.as_ref()).await?,
+    if let Some(role) = role {
+        step.apply(role, live.role.as_ref(), &mut outcome).await?;
     }
-    match role_binding {
-        Some(binding) => step.apply(binding, live.role_binding.as_ref(), &mut outcome).await.map(drop)?,
-        None => step.delete(live.role_binding.as_ref()).await?,
+    if let Some(binding) = role_binding {
+        step.apply(binding, live.role_binding.as_ref(), &mut outcome).await?;
     }
     step.apply(service, live.service.as_ref(), &mut outcome).await?;
     match disruption_budget {
@@ -206,10 +204,18 @@ pub async fn apply(
             }
         }
     }
-    // Pods that still run from a file keep theirs until they are replaced.
-    if config_map.is_none() && outcome.deployment.as_ref().is_some_and(crate::status::is_rolled_out) {
-        step.delete(live.config_map.as_ref()).await?;
-        outcome.config_map = None;
+    // What the old pods use stays until the last of them is replaced; that rollout's end wakes us.
+    if outcome.deployment.as_ref().is_some_and(crate::status::is_rolled_out) {
+        if role.is_none() {
+            step.delete(live.role.as_ref()).await?;
+        }
+        if role_binding.is_none() {
+            step.delete(live.role_binding.as_ref()).await?;
+        }
+        if config_map.is_none() {
+            step.delete(live.config_map.as_ref()).await?;
+            outcome.config_map = None;
+        }
     }
     Ok(outcome)
 }

@@ -1,0 +1,111 @@
+//! Whole outputs: a ThanosQuery and Services in, every object out, compared as text.
+//!
+//! `UPDATE_GOLDEN=1 cargo test -p tests --test golden` writes the expected files anew; the diff is then the review.
+
+use std::{fs, path::Path, sync::Arc};
+
+use crds::ThanosQuery;
+use jiff::Timestamp;
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use operator::{
+    config::Config,
+    discovery::{Watched, discover},
+    plan::{Known, Plan, plan},
+};
+use serde::Serialize;
+use serde_json::Value;
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden");
+
+#[test]
+fn every_case_makes_the_objects_that_it_is_expected_to_make() {
+    let is_update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let mut cases: Vec<_> =
+        fs::read_dir(FOLDER).expect("the folder").map(|entry| entry.expect("an entry").path()).collect();
+    cases.sort();
+    assert!(!cases.is_empty());
+    let mut different = Vec::new();
+    for case in cases {
+        let made = made(&case);
+        let expected = case.join("expected.yaml");
+        if is_update {
+            fs::write(&expected, &made).expect("written");
+        } else if fs::read_to_string(&expected).unwrap_or_default() != made {
+            different.push(format!("{}:\n{made}", expected.display()));
+        }
+    }
+    assert!(
+        different.is_empty(),
+        "these differ; if that is meant, run UPDATE_GOLDEN=1 cargo test -p tests --test golden\n{}",
+        different.join("\n")
+    );
+}
+
+fn made(case: &Path) -> String {
+    let input = fs::read_to_string(case.join("input.yaml")).expect("input.yaml");
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&input).expect("YAML");
+    let mut watched = Watched::default();
+    let mut query: Option<ThanosQuery> = None;
+    for document in documents {
+        let kind = document["kind"].as_str().expect("a kind").to_owned();
+        match kind.as_str() {
+            "ThanosQuery" => query = Some(serde_json::from_value(document).expect("a ThanosQuery")),
+            "Service" => {
+                let service: Service = serde_json::from_value(document).expect("a Service");
+                watched.services.push(Arc::new(service.into()));
+            }
+            "EndpointSlice" => {
+                let slice: EndpointSlice = serde_json::from_value(document).expect("an EndpointSlice");
+                watched.slices.push(Arc::new(slice.into()));
+            }
+            other => panic!("{other} in {}", case.display()),
+        }
+    }
+    let query = query.expect("a ThanosQuery");
+    let config = Config { agent_image: "sd-agent:test".into(), cluster_domain: "cluster.local".into() };
+    let discovery = discover(&query, &watched).expect("a readable selector");
+    let known = Known { config_map: None, generation: Some(41) };
+    let Plan {
+        names: _,
+        config_map,
+        service_account,
+        role,
+        role_binding,
+        service,
+        disruption_budget,
+        deployment,
+        summary,
+    } = plan(&query, &discovery, &known, &config, Timestamp::UNIX_EPOCH).expect("a plan");
+    let mut text = String::new();
+    let mut add = |object: Option<Value>| {
+        if let Some(object) = object {
+            text.push_str("---\n");
+            text.push_str(&serde_saphyr::to_string(&object).expect("YAML"));
+        }
+    };
+    add(config_map.map(json));
+    add(Some(json(service_account)));
+    add(role.map(json));
+    add(role_binding.map(json));
+    add(Some(json(service)));
+    add(disruption_budget.map(json));
+    add(Some(json(deployment)));
+    let left_out = |reasons: &[operator::discovery::Rejected]| -> Vec<String> {
+        reasons
+            .iter()
+            .map(|own| format!("{}: {}: {}", own.service, own.reason.word(), own.reason.message()))
+            .collect()
+    };
+    add(Some(serde_json::json!({
+        "version": summary.version.to_string(),
+        "rejected": left_out(&discovery.rejected),
+        "unreachable": left_out(&summary.endpoints.rejected),
+        "remarks": left_out(&discovery.remarks),
+        "refusedArgs": summary.refused_args,
+    })));
+    text
+}
+
+fn json(object: impl Serialize) -> Value {
+    serde_json::to_value(object).expect("JSON")
+}
