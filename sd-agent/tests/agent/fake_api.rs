@@ -15,6 +15,7 @@ use axum::{
     http::{Method, StatusCode, Uri},
     response::{IntoResponse, Response},
     routing::get,
+    serve::ListenerExt,
 };
 use kube::{Client, Config};
 use sd_agent::{Payload, configmap};
@@ -54,6 +55,8 @@ impl FakeApi {
             .route("/api/v1/namespaces/{namespace}/configmaps", get(watch))
             .fallback(anything)
             .with_state(api.clone());
+        // As a real API server does; otherwise Nagle's algorithm holds small events back for 40 ms.
+        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         tokio::spawn(async move { axum::serve(listener, pages).await });
         api
     }

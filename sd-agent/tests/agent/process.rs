@@ -13,6 +13,11 @@ use crate::{
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sd-agent");
 
+/// The program under test; `SD_AGENT_PROGRAM` names another build of it, to be measured.
+fn program() -> String {
+    std::env::var("SD_AGENT_PROGRAM").unwrap_or_else(|_| PROGRAM.to_owned())
+}
+
 /// A process that does not outlive its test.
 pub struct Agent {
     child: Child,
@@ -30,7 +35,7 @@ impl Agent {
         let kubeconfig = pod.root().join("kubeconfig");
         fs::write(&kubeconfig, config.to_string()).expect("written");
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
-        let child = Command::new(PROGRAM)
+        let child = Command::new(program())
             .args(&pod.arguments(&[&format!("--listen={free}")])[1..])
             .env("KUBECONFIG", kubeconfig)
             .stderr(Stdio::null())
@@ -123,7 +128,7 @@ async fn sighup_reads_again_and_a_taken_port_is_waited_for() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let second = Pod::new();
     let address = taken.local_addr().expect("bound");
-    let mut process = Command::new(PROGRAM)
+    let mut process = Command::new(program())
         .args(&second.arguments(&[&format!("--listen={address}")])[1..])
         .env("KUBECONFIG", pod.root().join("kubeconfig"))
         .stderr(Stdio::null())
@@ -142,7 +147,7 @@ async fn sighup_reads_again_and_a_taken_port_is_waited_for() {
 fn usage_errors_exit_with_2_and_check_tells_good_files_from_bad_ones() {
     let folder = tempfile::tempdir().expect("a folder");
     let run =
-        |arguments: &[&str]| Command::new(PROGRAM).args(arguments).output().expect("the program starts");
+        |arguments: &[&str]| Command::new(program()).args(arguments).output().expect("the program starts");
     assert_eq!(run(&["run"]).status.code(), Some(2));
     assert_eq!(run(&["run", "--config-map=a", "--thanos-version=x"]).status.code(), Some(2));
 
