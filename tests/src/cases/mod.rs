@@ -1,0 +1,24 @@
+//! The cluster cases, a file an area. A new file is one line here and one in [`all`].
+//!
+//! ```ignore
+//! pub fn cases() -> Vec<Case> {
+//!     vec![Case::shared("discovery", "a sentence that says what holds", a_sentence).limit(120)]
+//! }
+//!
+//! async fn a_sentence(world: World) -> Result<()> {
+//!     world.store(Store::new("a")).await?;
+//!     let queriers = world.ready_thanos_query("global", "{replicas: 2}").await?;
+//!     queriers.every_pod_lists(&["a"]).await
+//! }
+//! ```
+
+mod case;
+mod ordinary;
+pub mod run;
+
+pub use case::{Case, Kind};
+
+/// Every case.
+pub fn all() -> Vec<Case> {
+    [ordinary::cases()].into_iter().flatten().collect()
+}
