@@ -7,8 +7,66 @@ pub use thanos_query::{ThanosQuery, ThanosQuerySpec, ThanosQueryStatus};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
+use serde_json::Value;
 
 /// Every CRD of the project, as `thanos-operator crd` prints them and `manifests/crd.yaml` holds them.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![ThanosQuery::crd()]
+    vec![flowing(ThanosQuery::crd())]
+}
+
+// Our lines end where the source is wide enough; `kubectl explain` keeps such ends and then wraps again.
+fn flowing(crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    let flowed = serde_json::to_value(&crd).map(|mut value| {
+        flow(&mut value);
+        value
+    });
+    flowed.and_then(serde_json::from_value).unwrap_or(crd)
+}
+
+fn flow(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (key, field) in fields {
+                match field {
+                    Value::String(text) if key == "description" => *text = text.replace('\n', " "),
+                    _ => flow(field),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(flow),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptions_flow_over_line_ends() {
+        let text = serde_json::to_string(&all()).expect("JSON");
+        let description = "Thanos looks at its endpoints again: its DNS interval and, from v0.38, its Info interval, so a store";
+        assert!(text.contains(description), "{text}");
+    }
+
+    #[test]
+    fn the_columns_are_those_that_people_look_for() {
+        let crd = &all()[0];
+        let columns = crd.spec.versions[0].additional_printer_columns.as_ref().expect("columns");
+        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        assert_eq!(names, ["Ready", "Mode", "Replicas", "Endpoints", "Synced", "Version", "Age"]);
+        assert_eq!(crd.spec.names.short_names.as_deref(), Some(&["tq".to_owned()][..]));
+    }
+
+    #[test]
+    fn what_a_user_leaves_out_has_the_default_that_the_schema_states() {
+        let spec: ThanosQuerySpec = serde_json::from_str("{}").expect("a spec");
+        assert_eq!(spec.replicas, 1);
+        assert_eq!(spec.replica_labels, ["replica"]);
+        assert_eq!(spec.service_discovery.refresh_interval, "5s");
+        assert!(spec.service_discovery.agent.enabled);
+        let partly: ThanosQuerySpec =
+            serde_json::from_str(r#"{"serviceDiscovery":{"mode":"Flags"}}"#).expect("a spec");
+        assert_eq!(partly.service_discovery.refresh_interval, "5s");
+    }
 }

@@ -114,6 +114,8 @@ pub fn build_product(progress: &Progress) -> Result<Product> {
         .current_dir(paths::repository())
         // With --target the flag reaches no build script, and shares no folder with other builds.
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        // Shared by all clones: the dependencies are the larger part, and they are the same.
+        .env("CARGO_TARGET_DIR", paths::cache().join("target"))
         .args([
             "build",
             "--release",
