@@ -1,10 +1,6 @@
 //! The five steps in their order, and what comes of a failure.
 
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crds::{ThanosQuery, ThanosQueryStatus, thanos_query::Rollout};
 use jiff::Timestamp;
@@ -20,6 +16,7 @@ use kube::{
     core::error_boundary::InvalidObject,
     runtime::{controller::Action, reflector::ObjectRef},
 };
+use tokio::time::Instant;
 
 use crate::{
     apply::{self, ApplyError, Outcome, Pace},

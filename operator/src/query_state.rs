@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
-    time::Instant,
 };
 
 use crds::{ThanosQuery, ThanosQueryStatus, thanos_query::Rollout};
@@ -13,6 +12,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::{apply::Settling, discovery::Rejected, status::AgentAnswers, watch::QueryRef};
 

@@ -7,10 +7,7 @@ mod covers;
 mod ownership;
 mod settle;
 
-use std::{
-    fmt::Debug,
-    time::{Duration, Instant},
-};
+use std::{fmt::Debug, time::Duration};
 
 use crds::{
     ThanosQuery,
@@ -27,7 +24,7 @@ use kube::{
 use sd_agent::payload::sha256_hex;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 pub use covers::covers;
 pub use ownership::Ownership;

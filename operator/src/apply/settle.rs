@@ -1,12 +1,10 @@
 //! Pure: one rollout per burst. While strict and group endpoints still change, the pods follow by file; the
 //! template is changed when they have settled.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use k8s_openapi::api::apps::v1::Deployment;
+use tokio::time::Instant;
 
 /// Endpoints have settled when they did not change for this long.
 pub const QUIET: Duration = Duration::from_secs(2);
