@@ -1,0 +1,106 @@
+//! What a request asks for, as one line such as `patch demo/configmaps/thanos-query-global-endpoints`.
+
+use std::fmt;
+
+use http::{Method, Request, header::ACCEPT};
+
+/// A request without its body.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// `get`, `list`, `watch`, `patch`, `post` or `delete`.
+    pub verb: &'static str,
+    /// None: all namespaces.
+    pub namespace: Option<String>,
+    /// Such as `services`.
+    pub plural: String,
+    /// None for lists, watches and posts.
+    pub name: Option<String>,
+    /// `status`, when only that is meant.
+    pub part: Option<String>,
+    /// Only metadata is wanted.
+    pub metadata_only: bool,
+    parameters: Vec<(String, String)>,
+}
+
+// === impl Ask ===
+
+impl Ask {
+    /// Reads method, path, query and headers.
+    pub fn of<B>(request: &Request<B>) -> Self {
+        let parameters: Vec<(String, String)> = request
+            .uri()
+            .query()
+            .unwrap_or_default()
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(key, value)| (key.to_owned(), decoded(value)))
+            .collect();
+        let mut path = request.uri().path().split('/').filter(|part| !part.is_empty()).map(str::to_owned);
+        // `/api/v1/…` or `/apis/<group>/<version>/…`
+        let skipped = if path.next().as_deref() == Some("api") { 0 } else { 1 };
+        let mut path = path.skip(1 + skipped);
+        let mut plural = path.next().unwrap_or_default();
+        let mut namespace = None;
+        if plural == "namespaces" {
+            namespace = path.next();
+            plural = path.next().unwrap_or_default();
+        }
+        let name = path.next();
+        let is_watch = parameters.iter().any(|(key, value)| key == "watch" && value == "true");
+        let verb = match *request.method() {
+            Method::GET if is_watch => "watch",
+            Method::GET if name.is_some() => "get",
+            Method::GET => "list",
+            Method::PATCH => "patch",
+            Method::POST => "post",
+            Method::DELETE => "delete",
+            _ => "unknown",
+        };
+        let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        Self {
+            verb,
+            namespace,
+            plural,
+            name,
+            part: path.next(),
+            metadata_only: accept.contains("as=PartialObjectMetadata"),
+            parameters,
+        }
+    }
+
+    /// A parameter of the query.
+    pub fn parameter(&self, wanted: &str) -> Option<&str> {
+        self.parameters.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.as_str())
+    }
+}
+
+impl fmt::Display for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.verb)?;
+        if let Some(namespace) = &self.namespace {
+            write!(f, "{namespace}/")?;
+        }
+        f.write_str(&self.plural)?;
+        for part in self.name.iter().chain(&self.part) {
+            write!(f, "/{part}")?;
+        }
+        Ok(())
+    }
+}
+
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'%' => {
+                let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16)).unwrap_or(0);
+                let value = digit() * 16 + digit();
+                bytes.push(u8::try_from(value).expect("two digits"));
+            }
+            b'+' => bytes.push(b' '),
+            other => bytes.push(other),
+        }
+    }
+    String::from_utf8(bytes).expect("a query in UTF-8")
+}

@@ -1,0 +1,43 @@
+//! Minimal YAML.
+
+/// A ThanosQuery in `demo` with the fields of `spec`, such as `replicas: 2`.
+pub fn query(name: &str, spec: &str) -> String {
+    format!(
+        "{{apiVersion: monitoring.thanos.io/v1alpha1, kind: ThanosQuery, \
+         metadata: {{name: {name}, namespace: demo}}, spec: {{{spec}}}}}"
+    )
+}
+
+/// A StoreAPI Service in `demo`.
+pub fn store(name: &str) -> String {
+    store_in("demo", name)
+}
+
+/// A StoreAPI Service.
+pub fn store_in(namespace: &str, name: &str) -> String {
+    service(namespace, name, "", "ports: [{name: grpc, port: 10901}]")
+}
+
+/// A headless StoreAPI Service in `demo`.
+pub fn headless(name: &str) -> String {
+    service("demo", name, "", "clusterIP: None, ports: [{name: grpc, port: 10901}]")
+}
+
+/// A strict StoreAPI Service in `demo`.
+pub fn strict(name: &str) -> String {
+    let label = ", operator.thanos.io/endpoint-strict: 'true'";
+    service("demo", name, label, "ports: [{name: grpc, port: 10901}]")
+}
+
+/// A StoreAPI Service in `demo` without a port that can be used.
+pub fn bad_store(name: &str) -> String {
+    service("demo", name, "", "ports: [{name: http, port: 80}]")
+}
+
+fn service(namespace: &str, name: &str, more_labels: &str, spec: &str) -> String {
+    format!(
+        "{{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: {namespace}, \
+         labels: {{operator.thanos.io/store-api: 'true', app.kubernetes.io/part-of: thanos{more_labels}}}}}, \
+         spec: {{{spec}}}}}"
+    )
+}

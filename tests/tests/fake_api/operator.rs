@@ -1,0 +1,64 @@
+//! The operator under test, in this process.
+
+use std::{io::Read, io::Write, net::SocketAddr, net::TcpStream};
+
+use operator::{config::Config, runtime::Operator, watch::Scope};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+
+use super::FakeApi;
+
+/// An operator that runs.
+pub struct Running {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<anyhow::Result<()>>,
+    admin: SocketAddr,
+}
+
+// === impl FakeApi ===
+
+impl FakeApi {
+    /// Starts an operator of all namespaces.
+    pub async fn operator(&self) -> Running {
+        self.start(vec![Scope::All]).await
+    }
+
+    /// Starts an operator of some namespaces.
+    pub async fn operator_in(&self, namespaces: &[&str]) -> Running {
+        let own = |namespace: &&str| Scope::Namespace((*namespace).to_owned());
+        self.start(namespaces.iter().map(own).collect()).await
+    }
+
+    async fn start(&self, scopes: Vec<Scope>) -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let admin = listener.local_addr().expect("an address");
+        let config = Config { agent_image: "sd-agent:1".into(), cluster_domain: "cluster.local".into() };
+        let operator = Operator { client: self.client(), config, scopes, instance: "test".into(), listener };
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(operator.run(async move { drop(stopped.await) }));
+        Running { stop, task, admin }
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Stops it and waits for its end.
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        self.task.await.expect("no panic").expect("a clean end");
+    }
+
+    /// A page of the admin server.
+    pub async fn page(&self, path: &str) -> String {
+        let (admin, path) = (self.admin, path.to_owned());
+        // The paused clock stands still while a blocking task runs.
+        let get = move || -> std::io::Result<String> {
+            let mut stream = TcpStream::connect(admin)?;
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n")?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            Ok(text)
+        };
+        tokio::task::spawn_blocking(get).await.expect("no panic").expect("a page")
+    }
+}
