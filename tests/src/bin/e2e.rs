@@ -104,7 +104,7 @@ fn prepare(args: &Args, runtime: &Runtime) -> Result<Environment> {
     let given = args.operator_image.clone().zip(args.agent_image.clone());
     let given = given.map(|(operator, agent)| Images { operator, agent });
     let images = cluster::install(&cluster, given, &progress)?;
-    let program = cluster::build_product(&progress)?.operator;
+    let program = Some(cluster::build_product(&progress)?.operator);
     let client = runtime.block_on(cluster.client())?;
     Ok(Environment { cluster, client, images, program })
 }

@@ -19,7 +19,7 @@ use tokio::{runtime::Handle, time::timeout};
 
 use super::{Case, Kind};
 use crate::{
-    cluster::{DEPLOYMENT, NAMESPACE},
+    cluster::{DEPLOYMENT, NAMESPACE, Progress},
     fixtures::{Environment, World, diagnosis, eventually},
 };
 
@@ -61,7 +61,7 @@ impl Runner {
         let (area, kind) = (case.area, case.kind);
         let fail = |error: anyhow::Error| Failed::from(format!("{error:#}"));
         // Held until the case is over; other runs on this machine respect it too.
-        let _turn = turn(kind).map_err(fail)?;
+        let _turn = turn(kind, &Progress::silent()).map_err(fail)?;
         self.runtime.block_on(self.scale(kind == Kind::Exclusive)).map_err(fail)?;
         let started = Instant::now();
         let outcome = self.runtime.block_on(self.run_in_namespace(case));
@@ -156,12 +156,23 @@ impl Runner {
     }
 }
 
-/// Waits until a case of this kind may run. Ends when the file is closed.
-fn turn(kind: Kind) -> Result<File> {
+/// Waits until what is of this kind may run, beside other runs on this machine too. The turn ends when the file is
+/// closed.
+///
+/// # Errors
+/// When the lock file cannot be used.
+pub fn turn(kind: Kind, progress: &Progress) -> Result<File> {
     let file = lock_file()?;
-    match kind {
-        Kind::Shared => file.lock_shared()?,
-        Kind::Exclusive => file.lock()?,
+    let free = match kind {
+        Kind::Shared => file.try_lock_shared(),
+        Kind::Exclusive => file.try_lock(),
+    };
+    if free.is_err() {
+        progress.line("waiting for cluster cases that run on this machine");
+        match kind {
+            Kind::Shared => file.lock_shared()?,
+            Kind::Exclusive => file.lock()?,
+        }
     }
     Ok(file)
 }
