@@ -13,6 +13,9 @@
 //! ```
 
 mod case;
+mod faults;
+mod handover;
+mod modes;
 mod ordinary;
 pub mod run;
 
@@ -20,5 +23,5 @@ pub use case::{Case, Kind};
 
 /// Every case.
 pub fn all() -> Vec<Case> {
-    [ordinary::cases()].into_iter().flatten().collect()
+    [ordinary::cases(), handover::cases(), modes::cases(), faults::cases()].into_iter().flatten().collect()
 }
