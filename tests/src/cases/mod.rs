@@ -12,16 +12,28 @@
 //! }
 //! ```
 
+mod bad_input;
 mod case;
 mod faults;
 mod handover;
 mod modes;
 mod ordinary;
 pub mod run;
+mod strict;
 
 pub use case::{Case, Kind};
 
 /// Every case.
 pub fn all() -> Vec<Case> {
-    [ordinary::cases(), handover::cases(), modes::cases(), faults::cases()].into_iter().flatten().collect()
+    [
+        ordinary::cases(),
+        strict::cases(),
+        bad_input::cases(),
+        handover::cases(),
+        modes::cases(),
+        faults::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

@@ -1,0 +1,87 @@
+//! Promise 2: what Thanos knows only as a flag costs one rollout, which says why and which no client notices.
+
+use anyhow::{Context as _, Result, bail};
+use crds::names::reasons;
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use kube::{ResourceExt as _, api::ListParams};
+
+use super::Case;
+use crate::fixtures::{Queriers, Store, StoreService, World, eventually, queriers::FOLLOW};
+
+/// The query that the client goes on asking.
+const SERIES: &str = "count by (store) (up)";
+
+/// The cases of this file.
+pub fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for version in ["v0.42.4", "v0.37.2", "v0.35.1"] {
+        let name = |kind: &str| {
+            format!(
+                "a {kind} Service added is one rollout with its reason, and no query fails or lacks series ({version})"
+            )
+        };
+        let strict = Case::shared("strict", name("strict"), move |world| {
+            one_rollout(world, version, StoreService::of("c").strict())
+        });
+        let group = Case::shared("strict", name("group"), move |world| {
+            one_rollout(world, version, StoreService::of("c").headless().group())
+        });
+        cases.push(strict.limit(360));
+        cases.push(group.limit(360));
+    }
+    cases
+}
+
+async fn one_rollout(world: World, version: &str, added: StoreService) -> Result<()> {
+    world.stores([Store::new("a"), Store::new("b"), Store::new("c").without_service()]).await?;
+    let spec = format!("{{replicas: 2, version: {version}}}");
+    let queriers = world.ready_thanos_query("global", &spec).await?;
+    queriers.every_pod_lists(&["a", "b"]).await?;
+    has_series_of(&queriers, &["a", "b"]).await?;
+    let before = queriers.snapshot().await?;
+    let always = queriers.always_answers(&["a", "b"]);
+
+    world.service(&added).await?;
+    queriers.rolled_out(&before).await?;
+    queriers.every_pod_lists(&["a", "b", "c"]).await?;
+    has_series_of(&queriers, &["a", "b", "c"]).await?;
+    always.held().await?;
+
+    let sets = world.api::<ReplicaSet>().list(&ListParams::default()).await?.items;
+    let of_queriers = sets.iter().filter(|set| set.name_any().starts_with("thanos-query-global-")).count();
+    if of_queriers != 2 {
+        bail!("{of_queriers} pod templates where one before and one after were expected");
+    }
+    says_why(&queriers).await
+}
+
+async fn has_series_of(queriers: &Queriers, stores: &[&str]) -> Result<()> {
+    eventually(FOLLOW, format!("series of {stores:?} in every pod"), || async {
+        for pod in queriers.pods().await? {
+            let answer = queriers.query(&pod, SERIES).await?;
+            let found = answer.stores();
+            if !stores.iter().all(|&store| found.contains(store)) {
+                bail!("{} has {found:?}, warnings {:?}", pod.name_any(), answer.warnings);
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// One Event and the status name the Service that was the reason.
+async fn says_why(queriers: &Queriers) -> Result<()> {
+    eventually(FOLLOW, "the reason of the rollout in one Event and in status", || async {
+        let events = queriers.events(reasons::ROLLOUT).await?;
+        let [event] = events.as_slice() else { bail!("{} Events: {events:?}", events.len()) };
+        let status = queriers.object().await?.status.context("no status")?;
+        let rollout = status.last_rollout.context("no lastRollout in status")?;
+        for (place, text) in [("the Event", event), ("status", &rollout.reason)] {
+            if !text.contains("c.") {
+                bail!("{place} does not name the Service: {text}");
+            }
+        }
+        Ok(())
+    })
+    .await
+}
