@@ -1,13 +1,13 @@
 //! `cargo demo`: see it work.
 
-use std::process::ExitCode;
+use std::{fs::File, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use tests::{
     cases::{Kind, run::turn},
     cluster::{self, CONTEXT_ENV, Cluster, Images, Progress},
-    demo::{self, NAMESPACE, Played, Timeline},
+    demo::{self, NAMESPACE, Timeline},
     fixtures::{Environment, world::delete_namespace},
 };
 use tokio::runtime::Runtime;
@@ -64,54 +64,59 @@ fn run(args: &Args) -> Result<()> {
     runtime.block_on(async {
         let client = cluster.client().await?;
         let environment = Environment { cluster, client, images, program: None };
-        let played = demo::play(&environment, &Timeline::stdout()).await?;
-        drop(turn);
-        if args.once {
-            delete_namespace(&environment.client, NAMESPACE).await?;
-            println!("  namespace {NAMESPACE} is removed again");
-            return Ok(());
+        tokio::select! {
+            played = show(&environment, args.once, turn) => played?,
+            pressed = tokio::signal::ctrl_c() => {
+                pressed.context("failed to wait for Ctrl-C")?;
+                farewell(&environment.cluster);
+            }
         }
-        invite(&played);
-        tokio::signal::ctrl_c().await.context("failed to wait for Ctrl-C")?;
-        farewell(&played);
         Ok(())
     })
 }
 
+/// Plays the demo and, unless `once`, leaves it open for good.
+async fn show(environment: &Environment, once: bool, turn: File) -> Result<()> {
+    let addresses = demo::play(environment, &Timeline::stdout()).await?;
+    drop(turn);
+    if !once {
+        invite(&environment.cluster, &addresses);
+        std::future::pending::<()>().await;
+    }
+    delete_namespace(&environment.client, NAMESPACE).await?;
+    println!("\nNamespace {NAMESPACE} is removed again.");
+    Ok(())
+}
+
 /// Where to look and what to try.
-fn invite(played: &Played) {
-    let kubectl = kubectl(played);
-    println!("\n  The Query UI of each pod, until Ctrl-C:");
-    match played.addresses.as_slice() {
-        [] => println!(
-            "    {kubectl} port-forward service/thanos-query-global 9090\n    then http://localhost:9090/stores"
-        ),
-        addresses => addresses.iter().for_each(|address| println!("    {address}/stores")),
+fn invite(cluster: &Cluster, addresses: &[String]) {
+    let kubectl = kubectl(cluster);
+    println!("\nThe Query UI, until Ctrl-C:");
+    if addresses.is_empty() {
+        println!("  {kubectl} -n {NAMESPACE} port-forward service/thanos-query-global 9090");
+        println!("  then http://localhost:9090/stores");
     }
-    println!(
-        "  To try it yourself:\n    {kubectl} get thanosquery\n    {kubectl} describe thanosquery global\n    \
-         {kubectl} delete service paris"
-    );
-}
-
-fn farewell(played: &Played) {
-    println!("\n  Namespace {NAMESPACE} and the operator stay. To remove the demo:");
-    println!(
-        "    {} delete namespace {NAMESPACE}",
-        kubectl(played).trim_end_matches(&format!(" -n {NAMESPACE}"))
-    );
-    if played.world.cluster().is_own() {
-        println!("  To remove the whole cluster:\n    cargo cluster down");
+    for address in addresses {
+        println!("  {address}/stores");
+    }
+    println!("\nTo try it yourself:");
+    for command in ["get thanosquery", "describe thanosquery global", "delete service paris"] {
+        println!("  {kubectl} -n {NAMESPACE} {command}");
     }
 }
 
-fn kubectl(played: &Played) -> String {
-    let cluster = played.world.cluster();
+fn farewell(cluster: &Cluster) {
+    println!("\nNamespace {NAMESPACE} and the operator stay. To remove the demo:");
+    println!("  {} delete namespace {NAMESPACE}", kubectl(cluster));
+    if cluster.is_own() {
+        println!("To remove the whole cluster:\n  cargo cluster down");
+    }
+}
+
+fn kubectl(cluster: &Cluster) -> String {
     let program = cluster.bin("kubectl");
     match (cluster.kubeconfig(), cluster.context()) {
-        (Some(path), _) => format!("{} --kubeconfig {} -n {NAMESPACE}", program.display(), path.display()),
-        (None, context) => {
-            format!("{} --context {} -n {NAMESPACE}", program.display(), context.unwrap_or_default())
-        }
+        (Some(path), _) => format!("{} --kubeconfig {}", program.display(), path.display()),
+        (None, context) => format!("{} --context {}", program.display(), context.unwrap_or_default()),
     }
 }

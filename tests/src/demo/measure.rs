@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use futures::future::try_join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use sd_agent::{Meta, payload::META_KEY};
 use tokio::time::Instant;
 
 use crate::fixtures::{Listed, PodsSnapshot, Queriers, eventually_every};
@@ -50,6 +51,12 @@ impl Start {
     pub fn now() -> Self {
         Self { instant: Instant::now(), time: Timestamp::now() }
     }
+
+    /// How long it took until `time`, which somebody else's clock says: it may be behind this one, and the change
+    /// may be through before the API server's answer is here.
+    fn until(self, time: Timestamp) -> Duration {
+        Duration::try_from(time.duration_since(self.time)).unwrap_or_default()
+    }
 }
 
 // === impl Before ===
@@ -61,7 +68,7 @@ impl Before {
     /// When the pods or the ConfigMap cannot be read.
     pub async fn look(queriers: &Queriers) -> Result<Self> {
         let pods = queriers.pods().await?;
-        Ok(Self { queriers: queriers.clone(), pods, generation: generation(queriers).await? })
+        Ok(Self { queriers: queriers.clone(), pods, generation: envelope(queriers).await?.generation })
     }
 
     /// Follows the change that was made at `start` until in every pod `wanted` holds for what it queries.
@@ -69,15 +76,11 @@ impl Before {
     /// # Errors
     /// When that does not happen.
     pub async fn follow(&self, start: Start, wanted: impl Fn(&[Listed]) -> bool + Copy) -> Result<Times> {
-        let config_map = async {
-            eventually_every(Duration::from_millis(5), LIMIT, "the change in the ConfigMap", || async {
-                let now = generation(&self.queriers).await?;
-                anyhow::ensure!(now > self.generation, "generation {now}");
-                Ok(())
-            })
-            .await?;
-            Ok(start.instant.elapsed())
-        };
+        let config_map = eventually_every(LOOK, LIMIT, "the change in the ConfigMap", || async {
+            let now = envelope(&self.queriers).await?;
+            anyhow::ensure!(now.generation > self.generation, "generation {}", now.generation);
+            Ok(start.until(now.written_at))
+        });
         let files = try_join_all(self.pods.iter().map(|pod| self.file(pod, start)));
         let queried = try_join_all(self.pods.iter().map(|pod| self.queried(pod, start, wanted)));
         let (config_map, files, queried) = tokio::try_join!(config_map, files, queried)?;
@@ -90,8 +93,7 @@ impl Before {
         eventually_every(LOOK, LIMIT, "the change in the file", || async {
             let applied = self.queriers.agent_of(pod).await?.applied.context("no file yet")?;
             anyhow::ensure!(applied.generation > self.generation, "generation {}", applied.generation);
-            // Another node's clock may be behind this one.
-            Ok(Duration::try_from(applied.applied_at.duration_since(start.time)).unwrap_or_default())
+            Ok(start.until(applied.applied_at))
         })
         .await
     }
@@ -112,9 +114,9 @@ impl Before {
     }
 }
 
-/// The generation of the document in the ConfigMap.
-async fn generation(queriers: &Queriers) -> Result<u64> {
+/// What the ConfigMap says about its document.
+async fn envelope(queriers: &Queriers) -> Result<Meta> {
     let data = queriers.config_map().await?.data.unwrap_or_default();
-    let meta: serde_json::Value = serde_json::from_str(data.get("meta.json").context("no meta.json")?)?;
-    meta["generation"].as_u64().context("no generation in meta.json")
+    let meta = data.get(META_KEY).context("no meta.json")?;
+    serde_json::from_str(meta).context("meta.json cannot be read")
 }

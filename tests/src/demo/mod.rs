@@ -5,7 +5,7 @@ mod script;
 mod timeline;
 
 pub use self::{
-    script::{NAMESPACE, Played, play},
+    script::{NAMESPACE, play},
     timeline::Timeline,
 };
 

@@ -26,14 +26,6 @@ const EXPRESSION: &str = "count by (store) (up)";
 /// How long Prometheus may take until its first samples are there.
 const SAMPLES: Duration = Duration::from_secs(30);
 
-/// What is left when the script is over.
-pub struct Played {
-    /// The namespace.
-    pub world: World,
-    /// Addresses of the Query UI; one a pod.
-    pub addresses: Vec<String>,
-}
-
 struct Play<'a> {
     world: World,
     queriers: Queriers,
@@ -42,14 +34,21 @@ struct Play<'a> {
     replaced: usize,
 }
 
-/// Plays the demo.
+/// Plays the demo; returns the addresses of the Query UI, where they can be reached.
 ///
 /// # Errors
 /// When something does not come about.
-pub async fn play(environment: &Environment, timeline: &Timeline) -> Result<Played> {
-    let world = prepare(environment, timeline).await?;
-    let queriers = world.ready_thanos_query(QUERY, "{replicas: 2}").await?;
+pub async fn play(environment: &Environment, timeline: &Timeline) -> Result<Vec<String>> {
+    timeline.heading("Three stores (Prometheus with a Thanos sidecar) and a ThanosQuery with 2 replicas");
+    delete_namespace(&environment.client, NAMESPACE).await?;
+    let world = World::lasting(environment, NAMESPACE).await?;
+    let started = Instant::now();
+    // London runs already, so that what is measured is the way of its Service, not the start of Prometheus.
+    let stores = [Store::new("berlin"), Store::new("paris"), Store::new("london").without_service()];
+    let ((), queriers) =
+        tokio::try_join!(world.stores(stores), world.ready_thanos_query(QUERY, "{replicas: 2}"))?;
     queriers.every_pod_lists(&["berlin", "paris"]).await?;
+    timeline.line(&format!("all of it runs after {}; london has no Service yet", shown(started.elapsed())));
     for pod in queriers.pods().await? {
         timeline.line(&format!("{} is Ready and queries berlin and paris", pod.name_any()));
     }
@@ -57,21 +56,6 @@ pub async fn play(environment: &Environment, timeline: &Timeline) -> Result<Play
     play.ordinary_changes().await?;
     play.strict().await?;
     play.end().await
-}
-
-async fn prepare(environment: &Environment, timeline: &Timeline) -> Result<World> {
-    timeline.heading("Three stores (Prometheus with a Thanos sidecar) and a ThanosQuery with 2 replicas");
-    delete_namespace(&environment.client, NAMESPACE).await?;
-    let world = World::lasting(environment, NAMESPACE).await?;
-    let started = Instant::now();
-    // London runs already, so that what is measured is the way of its Service, not the start of Prometheus.
-    let stores = [Store::new("berlin"), Store::new("paris"), Store::new("london").without_service()];
-    world.stores(stores).await?;
-    timeline.line(&format!(
-        "berlin, paris and london run after {}; london has no Service yet",
-        shown(started.elapsed())
-    ));
-    Ok(world)
 }
 
 // === impl Play ===
@@ -150,7 +134,7 @@ impl Play<'_> {
     }
 
     /// A query over every store, and where to go on.
-    async fn end(self) -> Result<Played> {
+    async fn end(self) -> Result<Vec<String>> {
         let pods = self.queriers.pods().await?;
         let pod = pods.first().context("there are no queriers")?;
         let answer = eventually(SAMPLES, "data of every store", || async {
@@ -175,13 +159,10 @@ impl Play<'_> {
             "{} ordinary changes, {} pods replaced by them. 1 strict change, 1 rollout, with its reason.",
             self.ordinary, self.replaced
         ));
-        let addresses = match self.world.cluster().is_own() {
-            true => {
-                let address = |pod| Ok(format!("http://{}:{}", http::address(pod)?, pod::HTTP_PORT));
-                pods.iter().map(address).collect::<Result<_>>()?
-            }
-            false => Vec::new(),
-        };
-        Ok(Played { world: self.world, addresses })
+        if !self.world.cluster().is_own() {
+            return Ok(Vec::new());
+        }
+        let address = |pod| Ok(format!("http://{}:{}", http::address(pod)?, pod::HTTP_PORT));
+        pods.iter().map(address).collect()
     }
 }

@@ -31,10 +31,15 @@ impl Timeline {
 
     /// The names of the columns.
     pub fn columns(self) {
-        println!("  time since the API server took the Service, for each of the two pods\n");
-        let (change, config_map, file) = ("change", "ConfigMap", "file in each pod");
+        println!(
+            "  Time since the API server took the Service. Thanos looks at its endpoints every 5 s (refreshInterval),"
+        );
+        println!(
+            "  at headless names one look later; all before that is the operator's and the agents' part.\n"
+        );
+        let (change, config_map, file) = ("change", "ConfigMap written", "file in each pod");
         let head = format!(
-            "  {change:<CHANGE$}{config_map:>10}   {file:<18}{:<20}{}",
+            "  {change:<CHANGE$}{config_map:>17}   {file:<20}{:<23}{}",
             "queried by each pod", "pods replaced"
         );
         println!("{}", self.bold(&head));
@@ -47,7 +52,7 @@ impl Timeline {
             number => self.paint(&number.to_string(), "31"),
         };
         println!(
-            "  {change:<CHANGE$}{:>10}   {:<18}{:<20}{replaced}",
+            "  {change:<CHANGE$}{:>17}   {:<20}{:<23}{replaced}",
             shown(times.config_map),
             all(&times.files),
             all(&times.queried),
