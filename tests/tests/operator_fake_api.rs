@@ -4,5 +4,13 @@ mod fake_api;
 
 #[path = "fake_api/cases_endpoints.rs"]
 mod endpoints;
+#[path = "fake_api/cases_failures.rs"]
+mod failures;
+#[path = "fake_api/cases_objects.rs"]
+mod objects;
+#[path = "fake_api/cases_queries.rs"]
+mod queries;
+#[path = "fake_api/cases_rollouts.rs"]
+mod rollouts;
 #[path = "fake_api/cases_start.rs"]
 mod start;

@@ -18,11 +18,6 @@ pub fn store_in(namespace: &str, name: &str) -> String {
     service(namespace, name, "", "ports: [{name: grpc, port: 10901}]")
 }
 
-/// A headless StoreAPI Service in `demo`.
-pub fn headless(name: &str) -> String {
-    service("demo", name, "", "clusterIP: None, ports: [{name: grpc, port: 10901}]")
-}
-
 /// A strict StoreAPI Service in `demo`.
 pub fn strict(name: &str) -> String {
     let label = ", operator.thanos.io/endpoint-strict: 'true'";

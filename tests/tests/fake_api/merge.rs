@@ -9,6 +9,8 @@ pub fn merge(live: &mut Value, last: &Value, new: &Value) {
 
 fn merge_at(field: &str, live: &mut Value, last: &Value, new: &Value) {
     match (live, new) {
+        // One value, although a map.
+        (live, new) if field == "selector" => *live = new.clone(),
         (Value::Object(live), Value::Object(new)) => {
             for (key, last) in last.as_object().into_iter().flatten() {
                 if !new.contains_key(key) {

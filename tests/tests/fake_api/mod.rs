@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 pub use fault::Fault;
-pub use fixtures::{bad_store, headless, query, store, store_in, strict};
+pub use fixtures::{bad_store, query, store, store_in, strict};
 pub use operator::Running;
 use server::{Logged, Server};
 use store::Key;

@@ -1,0 +1,102 @@
+//! When pods are replaced, how often, and what stays until they are.
+
+use crate::fake_api::{FakeApi, Running, query, seconds, store, strict};
+
+const DEPLOYMENT: &str = "demo/deployments/thanos-query-global";
+const CONFIG_MAP: &str = "demo/configmaps/thanos-query-global-endpoints";
+const ROLE: &str = "demo/roles/thanos-query-global";
+
+async fn at_rest(spec: &str) -> (FakeApi, Running) {
+    let api = FakeApi::new();
+    api.apply(query("global", spec));
+    api.apply(store("a"));
+    let operator = api.operator().await;
+    api.eventually(|| api.has(DEPLOYMENT)).await;
+    api.roll_out("thanos-query-global");
+    seconds(10).await;
+    api.forget_requests();
+    (api, operator)
+}
+
+fn rollouts(api: &FakeApi) -> Vec<String> {
+    api.events().into_iter().filter(|event| event.starts_with("Rollout")).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strict_service_costs_one_rollout_whose_reason_is_told() {
+    let (api, _operator) = at_rest("").await;
+    api.apply(strict("b"));
+    api.eventually(|| api.endpoints("global") == ["a", "b"]).await;
+    assert!(api.requests("patch", "deployments").is_empty(), "the file comes first");
+    seconds(60).await;
+    assert_eq!(api.requests("patch", "deployments").len(), 1);
+    assert_eq!(
+        api.flags("global", "--endpoint-strict"),
+        ["--endpoint-strict=b.demo.svc.cluster.local:10901"]
+    );
+    let told = rollouts(&api);
+    assert!(told.len() == 1 && told[0].contains("strict endpoint b.demo"), "{told:?}");
+    let last = api.get("demo/thanosqueries/global")["status"]["lastRollout"]["reason"].to_string();
+    assert!(last.contains("strict endpoint b.demo"), "{last}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_strict_services_within_two_seconds_cost_one_rollout() {
+    let (api, _operator) = at_rest("").await;
+    api.apply(strict("b"));
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    api.apply(strict("c"));
+    seconds(60).await;
+    assert_eq!(api.requests("patch", "deployments").len(), 1);
+    assert_eq!(api.flags("global", "--endpoint-strict").len(), 2);
+    let told = rollouts(&api);
+    assert!(told.len() == 1 && told[0].contains("b.demo") && told[0].contains("c.demo"), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+#[ignore = "bug"]
+async fn from_file_to_flags_and_back_nothing_goes_that_old_pods_use() {
+    let (api, _operator) = at_rest("").await;
+    api.apply(query("global", "serviceDiscovery: {mode: Flags}"));
+    api.eventually(|| api.flags("global", "--endpoint=").len() == 1).await;
+    seconds(60).await;
+    let deletions = api.requests("delete", "");
+    assert!(deletions.is_empty() && api.has(CONFIG_MAP) && api.has(ROLE), "{deletions:?}");
+
+    api.roll_out("thanos-query-global");
+    api.eventually(|| !api.has(CONFIG_MAP) && !api.has(ROLE)).await;
+    seconds(10).await;
+    api.forget_requests();
+    seconds(600).await;
+    assert!(api.writes().is_empty(), "{:?}", api.writes());
+
+    api.apply(query("global", ""));
+    api.eventually(|| api.flags("global", "--endpoint=").is_empty()).await;
+    assert!(api.has(ROLE) && api.endpoints("global") == ["a"]);
+    let at = |place| api.requests("patch", place)[0].at;
+    assert!(at("configmaps") <= at("deployments"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_agents_right_goes_only_after_the_rollout_that_ends_its_use() {
+    let (api, _operator) = at_rest("").await;
+    api.apply(query("global", "serviceDiscovery: {agent: {source: Mount}}"));
+    api.eventually(|| !api.requests("patch", "deployments").is_empty()).await;
+    seconds(60).await;
+    assert!(api.has(ROLE));
+    api.roll_out("thanos-query-global");
+    api.eventually(|| !api.has(ROLE)).await;
+    assert!(api.has(CONFIG_MAP));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_that_ends_makes_the_query_ready() {
+    let (api, _operator) = at_rest("").await;
+    let ready = |word: &str| api.condition("global", "Ready").is_some_and(|text| text.starts_with(word));
+    assert!(ready("True"));
+    api.apply(query("global", "logLevel: debug"));
+    api.eventually(|| ready("False")).await;
+    api.roll_out("thanos-query-global");
+    api.eventually(|| ready("True")).await;
+    assert!(rollouts(&api)[0].contains("--log.level=debug"), "{:?}", rollouts(&api));
+}
