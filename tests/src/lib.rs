@@ -1,5 +1,6 @@
 //! What the cluster cases, the demo and the benchmarks share.
 
+pub mod bench;
 pub mod cases;
 pub mod cluster;
 pub mod demo;

@@ -1,0 +1,106 @@
+//! `cargo bench-cluster`: the numbers of the README, measured on a real cluster.
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use tests::{
+    bench::{self, Options, Outcome, markdown},
+    cluster::{self, CONTEXT_ENV, Cluster, Progress},
+};
+use tokio::runtime::Runtime;
+
+/// Measures how quickly every querier follows a changed Service, and what that costs.
+///
+/// Brings up the test cluster and installs the operator of this source, unless told otherwise. Then it makes a
+/// namespace with tiny stores and four ThanosQuery objects of two pods each (Thanos v0.42.4, the same with
+/// refreshInterval 1s, v0.37.2, v0.35.1), and adds and removes Services: first ClusterIP ones, then headless ones,
+/// at least 1.2 s apart. The clock starts when the API server has answered. It ends at the agents' `appliedAt`,
+/// and when /api/v1/stores of every pod shows the change. After that nothing may be written for two minutes, and
+/// the operator has to remember many more Services.
+///
+/// Prints a Markdown table; progress goes to stderr. With 200 changes it takes about 20 minutes. Nothing else
+/// should run on the machine meanwhile. A goal that is missed is no failure: the exit code only tells whether it
+/// could be measured.
+///
+///   cargo bench-cluster                        all of it
+///   cargo bench-cluster --changes 10 --rest 20 a quick look, 3 minutes
+#[derive(Parser)]
+#[command(name = "cargo bench-cluster", verbatim_doc_comment)]
+struct Args {
+    /// Services that are added and removed, of each form.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=9999))]
+    changes: u32,
+    /// Print JSON instead of the table.
+    #[arg(long)]
+    json: bool,
+    /// Use an existing cluster, in which the operator is installed: a context of your kubeconfig. Memory cannot be
+    /// measured there.
+    #[arg(long, env = CONTEXT_ENV)]
+    context: Option<String>,
+    /// Leave the namespaces as they are at the end.
+    #[arg(long)]
+    keep: bool,
+    /// Measure the operator that is installed already, whatever it was built from.
+    #[arg(long)]
+    skip_install: bool,
+    /// The namespace to make. The operator must work in it and in NAME-crowd.
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// Where the operator runs.
+    #[arg(long, default_value = cluster::NAMESPACE, value_name = "NAME")]
+    operator_namespace: String,
+    /// Seconds in which nothing may be written.
+    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    rest: u64,
+    /// Services for the operator to remember besides.
+    #[arg(long, default_value_t = 2000, value_name = "NUMBER")]
+    services: u32,
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> Result<()> {
+    let progress = Progress::stderr();
+    let cluster = match args.context {
+        Some(context) => Cluster::existing(context),
+        None => cluster::up(&progress)?,
+    };
+    if cluster.is_own() && !args.skip_install {
+        cluster::install(&cluster, None, &progress)?;
+    }
+    let options = Options {
+        changes: args.changes,
+        rest: Duration::from_secs(args.rest),
+        services: args.services,
+        keep: args.keep,
+        namespace: args.namespace.unwrap_or_else(|| format!("bench-{}", std::process::id())),
+        operator_namespace: args.operator_namespace,
+    };
+    let minutes = options.duration().as_secs().div_ceil(60);
+    progress.line(format_args!("{} changes each: this takes about {minutes} min", args.changes));
+    let runtime = Runtime::new().context("failed to start the runtime")?;
+    let outcome = runtime.block_on(bench::run(&cluster, &options, &progress))?;
+    print(&outcome, args.json, &progress)
+}
+
+fn print(outcome: &Outcome, json: bool, progress: &Progress) -> Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(outcome)?);
+    } else {
+        println!("{}\n{}", markdown(&outcome.rows), outcome.conditions.join(" "));
+    }
+    progress.line(format_args!("\nOf the time until the file:\n{}", markdown(&outcome.shares)));
+    for doubt in &outcome.doubts {
+        progress.line(format_args!("doubt: {doubt}"));
+    }
+    Ok(())
+}
