@@ -192,17 +192,24 @@ pub async fn apply(
     }
 
     outcome.deployment = live.deployment.clone();
-    match pace.settling.wait(live.deployment.as_ref(), deployment, pace.now) {
-        _ if !has_endpoints => outcome.complete = false,
-        Some(wait) => outcome.come_back(wait),
+    let is_template_there = match pace.settling.wait(live.deployment.as_ref(), deployment, pace.now) {
+        _ if !has_endpoints => {
+            outcome.complete = false;
+            false
+        }
+        Some(wait) => {
+            outcome.come_back(wait);
+            false
+        }
         None => {
             if let Some(applied) = step.apply(deployment, live.deployment.as_ref(), &mut outcome).await? {
                 outcome.deployment = Some(applied);
             }
+            true
         }
-    }
+    };
     // What the old pods use stays until the last of them is replaced; that rollout's end wakes us.
-    if outcome.deployment.as_ref().is_some_and(crate::status::is_rolled_out) {
+    if is_template_there && outcome.deployment.as_ref().is_some_and(crate::status::is_rolled_out) {
         if role.is_none() {
             step.delete(live.role.as_ref()).await?;
         }

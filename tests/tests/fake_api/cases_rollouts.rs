@@ -54,7 +54,6 @@ async fn two_strict_services_within_two_seconds_cost_one_rollout() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "bug"]
 async fn from_file_to_flags_and_back_nothing_goes_that_old_pods_use() {
     let (api, _operator) = at_rest("").await;
     api.apply(query("global", "serviceDiscovery: {mode: Flags}"));
