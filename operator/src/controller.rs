@@ -163,7 +163,13 @@ impl Run<'_> {
         loop {
             // 1. snapshot (client, when more than endpoints may have changed)
             let watched = snapshot::watched(&context.indices, &names.namespace);
-            let live = if full { Some(snapshot::live(&context.client, &names).await?) } else { None };
+            let live = if full {
+                // The marks that led here are spent: whatever fails from now on, the next look is a full one, too.
+                state.applied = None;
+                Some(snapshot::live(&context.client, &names).await?)
+            } else {
+                None
+            };
 
             // 2. discovery (pure)
             let discovery = match discover(query, &watched) {

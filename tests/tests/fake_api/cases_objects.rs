@@ -91,7 +91,6 @@ async fn what_others_add_to_our_objects_costs_no_write() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "bug"]
 async fn an_edit_is_put_back_also_when_the_first_look_fails() {
     let (api, _operator) = at_rest().await;
     api.inject_once("get roles", Fault::Code(500));
