@@ -38,6 +38,9 @@ use crate::{
 /// Two writes of one ThanosQuery's ConfigMap are at least this far apart.
 pub const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether an object of somebody else is still in the way.
+const FOREIGN_INTERVAL: Duration = Duration::from_secs(60);
+
 /// What was done.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -368,7 +371,8 @@ impl Outcome {
     fn note_foreign<K: Owned>(&mut self, object: &K, why: &str) {
         let (kind, namespace, name) = about(object);
         self.foreign.push(format!("{kind} {namespace}/{name} is left alone: {why}; rename or delete it"));
-        self.complete = false;
+        // It is not watched: nothing would tell that it is gone.
+        self.come_back(FOREIGN_INTERVAL);
     }
 
     fn come_back(&mut self, wait: Duration) {

@@ -148,7 +148,6 @@ async fn foreign(object: &str, path: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "bug"]
 async fn a_config_map_of_somebody_else_is_reported_and_left_alone() {
     let object = "{apiVersion: v1, kind: ConfigMap, data: {their: own}, \
                   metadata: {name: thanos-query-global-endpoints, namespace: demo}}";
@@ -156,7 +155,6 @@ async fn a_config_map_of_somebody_else_is_reported_and_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "bug"]
 async fn a_deployment_of_another_controller_is_reported_and_left_alone() {
     let object = "{apiVersion: apps/v1, kind: Deployment, spec: {}, metadata: {name: thanos-query-global, \
                   namespace: demo, ownerReferences: [{apiVersion: v1, kind: Release, name: r, uid: r, controller: true}]}}";
