@@ -99,7 +99,7 @@ pub async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<A
                     Error::Unreadable(_) => Happened::Unreadable(text),
                     _ => Happened::ApplyFailed(text),
                 };
-                context.events.send(&guarded.object_ref(&()), &happened).await;
+                context.events.send(&guarded.object_ref(&()), &happened);
             }
         }
     }
@@ -212,7 +212,7 @@ impl Run<'_> {
                 }
             };
             self.remember(state, &outcome, rest, full.then_some(seen));
-            self.tell(state, &discovery, &plan, before.as_ref(), &outcome).await;
+            self.tell(state, &discovery, &plan, before.as_ref(), &outcome);
 
             // 5. status (pure, then one write)
             let mut summary = plan.summary;
@@ -282,7 +282,7 @@ impl Run<'_> {
         }
     }
 
-    async fn tell(
+    fn tell(
         &self,
         state: &mut QueryState,
         discovery: &Discovery,
@@ -298,7 +298,7 @@ impl Run<'_> {
                 let reason = status::sentence(&changes);
                 tracing::info!(%reason, "rollout");
                 context.metrics.rolled_out();
-                context.events.send(&reference(query), &Happened::Rollout(reason.clone())).await;
+                context.events.send(&reference(query), &Happened::Rollout(reason.clone()));
                 state.rollout = Some(Rollout { time: Time(Timestamp::now()), reason, changes });
             }
         }
@@ -314,7 +314,7 @@ impl Run<'_> {
                 word: rejected.reason.word(),
                 message: rejected.reason.message(),
             };
-            context.events.send(&reference(query), &happened).await;
+            context.events.send(&reference(query), &happened);
         }
         *told = now;
     }
@@ -322,7 +322,7 @@ impl Run<'_> {
     /// The spec asks for something that cannot be done: nothing is touched, and the user is told.
     async fn refuse(&self, state: &mut QueryState, message: String) -> Result<Action, Error> {
         if !self.old_status(state).conditions.iter().any(|condition| condition.message == message) {
-            self.context.events.send(&reference(self.query), &Happened::InvalidField(message.clone())).await;
+            self.context.events.send(&reference(self.query), &Happened::InvalidField(message.clone()));
         }
         self.finish(state, Progress::Refused(message), None).await
     }

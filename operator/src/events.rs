@@ -75,8 +75,9 @@ impl Events {
         Self { client, instance }
     }
 
-    /// Sends one Event about `query`. An Event that cannot be sent is only logged: it must not hold anything up.
-    pub async fn send(&self, query: &ObjectReference, happened: &Happened) {
+    /// Sends one Event about `query` in the background. One that cannot be sent is only logged: it must not hold
+    /// anything up.
+    pub fn send(&self, query: &ObjectReference, happened: &Happened) {
         let (type_, reason, note) = happened.parts();
         let namespace = query.namespace.clone().unwrap_or_default();
         let now = Timestamp::now();
@@ -101,13 +102,19 @@ impl Events {
             ..Event::default()
         };
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
-        match timeout(API_TIMEOUT, api.create(&PostParams::default(), &event)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(reason, error = &error as &dyn std::error::Error, "failed to send an Event");
+        tokio::spawn(async move {
+            match timeout(API_TIMEOUT, api.create(&PostParams::default(), &event)).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(
+                        reason,
+                        error = &error as &dyn std::error::Error,
+                        "failed to send an Event"
+                    );
+                }
+                Err(_) => tracing::warn!(reason, "failed to send an Event: no answer"),
             }
-            Err(_) => tracing::warn!(reason, "failed to send an Event: no answer"),
-        }
+        });
     }
 }
 

@@ -86,7 +86,6 @@ async fn a_slow_api_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "bug"]
 async fn events_that_cannot_be_sent_hold_nothing_up() {
     let (api, _operator) = at_rest().await;
     api.inject("post events", Fault::Hold);
