@@ -26,6 +26,10 @@ use crate::{
 /// How many cases may run at once.
 pub const AT_ONCE: usize = 3;
 
+/// How long the cases of one area may take, one after the other, before some of them should be marked
+/// [`Case::only_full`].
+const BUDGET: Duration = Duration::from_secs(8 * 60);
+
 /// How long the installed operator may take to start or to end.
 const SCALED: Duration = Duration::from_secs(60);
 
@@ -150,7 +154,8 @@ impl Runner {
         let Ok(minutes) = self.minutes.lock() else { return String::new() };
         let mut text = String::from("\narea                  cases   minutes\n");
         for (area, (number, time)) in minutes.iter() {
-            text.push_str(&format!("{area:<20}  {number:>5}  {:>8.1}\n", time.as_secs_f64() / 60.0));
+            let over = if *time > BUDGET { "  over its budget: move cases to --full" } else { "" };
+            text.push_str(&format!("{area:<20}  {number:>5}  {:>8.1}{over}\n", time.as_secs_f64() / 60.0));
         }
         text
     }
