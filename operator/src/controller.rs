@@ -211,6 +211,7 @@ impl Run<'_> {
                     return Err(error.into());
                 }
             };
+            state.refused = None;
             self.remember(state, &outcome, rest, full.then_some(seen));
             self.tell(state, &discovery, &plan, before.as_ref(), &outcome);
 
@@ -321,7 +322,10 @@ impl Run<'_> {
 
     /// The spec asks for something that cannot be done: nothing is touched, and the user is told.
     async fn refuse(&self, state: &mut QueryState, message: String) -> Result<Action, Error> {
-        if !self.old_status(state).conditions.iter().any(|condition| condition.message == message) {
+        // The status that tells it may have to wait, and then this is asked again.
+        let is_news = state.refused.replace(message.clone()).as_ref() != Some(&message);
+        if is_news && !self.old_status(state).conditions.iter().any(|condition| condition.message == message)
+        {
             self.context.events.send(&reference(self.query), &Happened::InvalidField(message.clone()));
         }
         self.finish(state, Progress::Refused(message), None).await

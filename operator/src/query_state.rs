@@ -73,6 +73,8 @@ pub struct QueryState {
     pub settling: Settling,
     /// A rollout that status does not tell yet.
     pub rollout: Option<Rollout>,
+    /// What of the spec cannot be done and was told by an Event.
+    pub refused: Option<String>,
     /// Services for which an Event was sent.
     pub told: Option<BTreeSet<Rejected>>,
 }

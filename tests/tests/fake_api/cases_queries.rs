@@ -168,7 +168,6 @@ async fn a_version_before_0_35_is_invalid_and_nothing_is_touched() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "bug"]
 async fn a_mistake_made_right_after_another_change_is_told_once() {
     let (api, _operator) = at_rest().await;
     api.apply(query("global", "replicas: 2"));
