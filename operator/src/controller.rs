@@ -84,7 +84,11 @@ pub async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<A
     };
     let handle = context.states.handle(&ObjectRef::from_obj(&*guarded));
     match &result {
-        Ok(_) => handle.noted.lock().failures = 0,
+        Ok(_) => {
+            let mut noted = handle.noted.lock();
+            noted.failures = 0;
+            noted.last_failure = None;
+        }
         Err(error) => {
             let text = chain(error);
             let is_news = {

@@ -40,7 +40,6 @@ async fn an_unreadable_query_is_reported_once_keeps_its_objects_and_stops_nobody
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "bug"]
 async fn a_query_that_becomes_unreadable_again_is_reported_again() {
     let (api, _operator) = at_rest().await;
     for times in 1..=2 {
