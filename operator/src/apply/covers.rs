@@ -22,6 +22,10 @@ enum Place {
 fn covers_at(live: &Value, desired: &Value, place: Place) -> bool {
     match (live, desired) {
         (Value::Object(live), Value::Object(desired)) => desired.iter().all(|(key, wanted)| {
+            // One value to the API server, although a map: one more label in it selects other pods.
+            if key == "selector" {
+                return live.get(key) == Some(wanted);
+            }
             let place = match (place, key.as_str()) {
                 (Place::Quantities, _) | (Place::Plain, "sizeLimit") => Place::Quantity,
                 (Place::Plain, "requests" | "limits") => Place::Quantities,

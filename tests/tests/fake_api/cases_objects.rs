@@ -68,7 +68,6 @@ async fn an_owner_reference_that_is_removed_is_put_back() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "bug"]
 async fn a_key_that_is_added_to_a_selector_is_taken_out() {
     let (api, _operator) = at_rest().await;
     for (path, pointer) in [(SERVICE, "/spec/selector"), (BUDGET, "/spec/selector/matchLabels")] {
