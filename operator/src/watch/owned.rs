@@ -63,10 +63,13 @@ where
     }
 }
 
+// Who lost the reference to its owner still carries the owner's name.
 fn owner(object: &impl ResourceExt) -> Option<QueryRef> {
-    let reference = object
-        .owner_references()
-        .iter()
-        .find(|reference| reference.kind == ThanosQuery::kind(&()) && reference.controller == Some(true))?;
-    Some(ObjectRef::new(&reference.name).within(&object.namespace()?))
+    let references = object.owner_references();
+    let controller = references.iter().find(|reference| reference.controller == Some(true));
+    let name = match controller {
+        Some(owner) => Some(&owner.name).filter(|_| owner.kind == ThanosQuery::kind(&())),
+        None => object.labels().get(labels::OWNER),
+    };
+    Some(ObjectRef::new(name?).within(&object.namespace()?))
 }

@@ -59,7 +59,6 @@ async fn what_somebody_changes_in_our_fields_is_put_back() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "bug"]
 async fn an_owner_reference_that_is_removed_is_put_back() {
     let (api, _operator) = at_rest().await;
     let good = api.get(ROLE)["metadata"]["ownerReferences"].clone();
