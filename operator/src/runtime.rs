@@ -77,7 +77,6 @@ impl Operator {
         for scope in &scopes {
             // First, so that every change finds someone to wake.
             start_controller(&context, scope, &mut parts);
-            start_feeds(&context, scope, &mut parts);
             start_owned::<ConfigMap>(&context, scope, &mut parts);
             start_owned::<Deployment>(&context, scope, &mut parts);
             start_owned::<Service>(&context, scope, &mut parts);
@@ -85,6 +84,8 @@ impl Operator {
             start_owned::<Role>(&context, scope, &mut parts);
             start_owned::<RoleBinding>(&context, scope, &mut parts);
             start_owned::<PodDisruptionBudget>(&context, scope, &mut parts);
+            // Last: their first lists let the reconciles begin, and each later list of the above starts them again.
+            start_feeds(&context, scope, &mut parts);
         }
         let served = Arc::clone(&context);
         parts.spawn(async move {

@@ -32,7 +32,6 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let config = watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::OPERATOR));
-    let mut had_list = false;
     let events = watcher(api, config).default_backoff();
     pin_mut!(events);
     while let Some(event) = events.next().await {
@@ -40,10 +39,8 @@ where
             Ok(watcher::Event::Apply(object)) => (object, false),
             Ok(watcher::Event::Delete(object)) => (object, true),
             Ok(watcher::Event::InitDone) => {
-                // Before the first list every ThanosQuery is looked at in full anyway.
-                if std::mem::replace(&mut had_list, true) {
-                    tell(OwnedChange::Any);
-                }
+                // The first list, too: who was looked at before it may have lost something since.
+                tell(OwnedChange::Any);
                 continue;
             }
             Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => continue,

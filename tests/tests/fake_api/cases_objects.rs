@@ -97,7 +97,6 @@ async fn an_edit_is_put_back_also_when_the_first_look_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "bug"]
 async fn a_deletion_before_the_first_list_of_owned_objects_is_noticed() {
     let api = FakeApi::new();
     api.apply(query("global", ""));

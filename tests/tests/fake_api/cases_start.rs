@@ -75,3 +75,19 @@ async fn at_rest_nothing_is_written_also_after_a_restart_of_the_operator() {
     assert!(api.writes().is_empty(), "{:?}", api.writes());
     assert_eq!(api.events().len(), events, "{:#?}", api.events());
 }
+
+#[tokio::test(start_paused = true)]
+async fn at_the_start_every_object_is_read_once() {
+    let api = FakeApi::new();
+    for number in 0..20 {
+        api.apply(query(&format!("q{number}"), ""));
+    }
+    api.apply(store("a"));
+    let first = api.operator().await;
+    seconds(60).await;
+    first.stop().await;
+    api.forget_requests();
+    let _second = api.operator().await;
+    seconds(60).await;
+    assert_eq!(api.requests("get", "deployments").len(), 20);
+}
