@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::fake_api::{FakeApi, Fault, query, seconds, store};
+use crate::fake_api::{FakeApi, Fault, query, seconds, store, strict};
 
 const CONFIG_MAP: &str = "patch demo/configmaps/thanos-query-global-endpoints";
 
@@ -79,4 +79,52 @@ async fn a_service_deleted_while_the_watch_is_broken_is_noticed_at_the_next_list
     broken.lift();
     seconds(60).await;
     assert_eq!(api.endpoints("global"), ["b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_relabelled_concerns_those_that_select_it_before_or_after_and_nobody_else() {
+    let api = FakeApi::new();
+    for name in ["red", "green", "blue"] {
+        api.apply(query(name, &format!("customStoreLabelSelector: {{matchLabels: {{for: {name}}}}}")));
+    }
+    api.apply(store("a"));
+    api.edit("demo/services/a", |object| object["metadata"]["labels"]["for"] = "red".into());
+    let _operator = api.operator().await;
+    api.eventually(|| api.endpoints("red") == ["a"]).await;
+    seconds(60).await;
+    api.forget_requests();
+    api.edit("demo/services/a", |object| object["metadata"]["labels"]["for"] = "green".into());
+    api.eventually(|| api.endpoints("red").is_empty() && api.endpoints("green") == ["a"]).await;
+    seconds(60).await;
+    assert_eq!(api.object_writes(), ["green", "red"].map(|name| CONFIG_MAP.replace("global", name)));
+    assert!(api.requests("", "thanos-query-blue").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_loses_its_label_or_is_being_deleted_counts_no_more() {
+    let (api, _operator) = at_rest().await;
+    api.apply(store("b"));
+    api.apply(store("c"));
+    api.eventually(|| api.endpoints("global") == ["a", "b", "c"]).await;
+    api.edit("demo/services/b", |object| object["metadata"]["labels"] = serde_json::json!({}));
+    api.edit("demo/services/c", |object| {
+        object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into()
+    });
+    api.eventually(|| api.endpoints("global") == ["a"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_of_a_strict_headless_service_become_flags_when_their_slice_comes() {
+    let (api, _operator) = at_rest().await;
+    api.apply(strict("b").replace("spec: {", "spec: {clusterIP: None, "));
+    api.eventually(|| api.flags("global", "--endpoint-strict").len() == 1).await;
+    api.apply(
+        "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {name: b-1, namespace: demo, \
+         labels: {kubernetes.io/service-name: b, operator.thanos.io/store-api: 'true', app.kubernetes.io/part-of: thanos}}, \
+         ports: [{name: grpc, port: 10901}], \
+         endpoints: [{addresses: [10.0.0.1], hostname: b-0}, {addresses: [10.0.0.2], hostname: b-1}]}",
+    );
+    api.eventually(|| api.flags("global", "--endpoint-strict").len() == 2).await;
+    let flags = api.flags("global", "--endpoint-strict");
+    assert!(flags[0].contains("=b-0.b.demo.svc") && flags[1].contains("=b-1.b.demo.svc"), "{flags:?}");
 }

@@ -191,3 +191,17 @@ async fn status_is_written_at_most_once_a_second() {
     }
     assert_eq!(api.get("demo/thanosqueries/global")["status"]["endpoints"]["rejected"], 50);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_with_a_query_that_is_being_deleted_is_not_made_again() {
+    let (api, _operator) = at_rest().await;
+    api.edit("demo/thanosqueries/global", |object| {
+        object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+    });
+    seconds(5).await;
+    api.delete("demo/deployments/thanos-query-global");
+    api.delete(CONFIG_MAP);
+    api.apply(store("b"));
+    seconds(60).await;
+    assert!(api.writes().is_empty(), "{:?}", api.writes());
+}

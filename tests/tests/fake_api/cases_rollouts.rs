@@ -99,3 +99,46 @@ async fn a_rollout_that_ends_makes_the_query_ready() {
     api.eventually(|| ready("True")).await;
     assert!(rollouts(&api)[0].contains("--log.level=debug"), "{:?}", rollouts(&api));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_that_is_restarted_during_a_burst_ends_it() {
+    let (api, operator) = at_rest("").await;
+    api.apply(strict("b"));
+    seconds(1).await;
+    operator.stop().await;
+    assert!(api.flags("global", "--endpoint-strict").is_empty());
+    let _second = api.operator().await;
+    api.eventually(|| api.flags("global", "--endpoint-strict").len() == 1).await;
+    seconds(60).await;
+    assert_eq!(rollouts(&api).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+#[ignore = "bug"]
+async fn while_the_rollout_to_flags_is_stuck_the_old_pods_still_get_their_endpoints() {
+    let (api, _operator) = at_rest("").await;
+    api.apply(query("global", "serviceDiscovery: {mode: Flags}"));
+    api.eventually(|| api.flags("global", "--endpoint=").len() == 1).await;
+    api.apply(store("b"));
+    api.eventually(|| api.endpoints("global") == ["a", "b"]).await;
+    api.eventually(|| api.flags("global", "--endpoint=").len() == 2).await;
+    seconds(60).await;
+    api.roll_out("thanos-query-global");
+    api.eventually(|| !api.has(CONFIG_MAP) && !api.has(ROLE)).await;
+    seconds(60).await;
+    assert!(!api.has(CONFIG_MAP));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_config_map_of_somebody_else_does_not_matter_to_a_query_of_flags() {
+    let api = FakeApi::new();
+    api.apply("{apiVersion: v1, kind: ConfigMap, data: {their: own}, metadata: {name: thanos-query-global-endpoints, namespace: demo}}");
+    let theirs = api.get(CONFIG_MAP);
+    api.apply(query("global", "serviceDiscovery: {mode: Flags}"));
+    let _operator = api.operator().await;
+    api.eventually(|| api.has(DEPLOYMENT)).await;
+    api.roll_out("thanos-query-global");
+    seconds(120).await;
+    assert_eq!(api.get(CONFIG_MAP), theirs);
+    assert_eq!(api.condition("global", "ForeignObject"), None);
+}
