@@ -12,11 +12,12 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 use kube::{
-    Client, Resource,
+    Api, Client, Resource, ResourceExt,
+    api::{ApiResource, DynamicObject},
     core::error_boundary::InvalidObject,
     runtime::{controller::Action, reflector::ObjectRef},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     apply::{self, ApplyError, Outcome, Pace},
@@ -28,6 +29,7 @@ use crate::{
     query_state::{Applied, QueryHandle, QueryState, QueryStates, Seen},
     snapshot::{self, Live, ReadError},
     status::{self, Asker, Findings, Progress, StatusError},
+    unreadable::unreadable_fields,
     watch::{Guarded, Indices, Wakes, query_ref},
 };
 
@@ -100,7 +102,9 @@ pub async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<A
             // One Event per failure, not one per attempt.
             if is_news {
                 let happened = match error {
-                    Error::Unreadable(_) => Happened::Unreadable(text),
+                    Error::Unreadable(_) => {
+                        Happened::Unreadable(fields_of(&guarded, &context).await.unwrap_or(text))
+                    }
                     _ => Happened::ApplyFailed(text),
                 };
                 context.events.send(&guarded.object_ref(&()), &happened);
@@ -108,6 +112,15 @@ pub async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<A
         }
     }
     result
+}
+
+// The watch keeps only the parser's words, which do not name the field.
+async fn fields_of(guarded: &Guarded, context: &Context) -> Option<String> {
+    let kind = ApiResource::erase::<ThanosQuery>(&());
+    let namespace = guarded.namespace()?;
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &namespace, &kind);
+    let object = timeout(snapshot::API_TIMEOUT, api.get(&guarded.name_any())).await.ok()?.ok()?;
+    unreadable_fields(&object.data)
 }
 
 /// When a failed reconcile is tried again.

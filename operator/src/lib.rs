@@ -30,4 +30,6 @@ pub mod query_state;
 pub mod runtime;
 pub mod snapshot;
 pub mod status;
+#[deny(clippy::disallowed_types, clippy::disallowed_methods)]
+pub mod unreadable;
 pub mod watch;

@@ -31,7 +31,7 @@ pub use ownership::Ownership;
 pub use settle::Settling;
 
 use crate::{
-    plan::Plan,
+    plan::{Delivery, Plan},
     snapshot::{API_TIMEOUT, Live},
 };
 
@@ -167,7 +167,7 @@ pub async fn apply(
     // Without `..`: a new object does not compile until it has its place in this order.
     let Plan {
         names: _,
-        summary: _,
+        summary,
         config_map,
         service_account,
         role,
@@ -219,7 +219,7 @@ pub async fn apply(
         if role_binding.is_none() {
             step.delete(live.role_binding.as_ref()).await?;
         }
-        if config_map.is_none() {
+        if summary.delivery == Delivery::Flags {
             step.delete(live.config_map.as_ref()).await?;
             outcome.config_map = None;
         }

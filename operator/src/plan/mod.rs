@@ -16,6 +16,7 @@ mod thanos_args;
 
 use crds::{
     ThanosQuery,
+    names::pod,
     thanos_query::{AgentSource, DiscoveryMode},
 };
 use jiff::Timestamp;
@@ -50,7 +51,7 @@ pub struct Known<'a> {
 pub struct Plan {
     /// The names of all objects.
     pub names: Names,
-    /// The endpoint document; none when every endpoint is a flag.
+    /// The endpoint document; none when every endpoint is a flag of every pod.
     pub config_map: Option<ConfigMap>,
     /// Identity of the pods; without any right but the agent's.
     pub service_account: ServiceAccount,
@@ -138,7 +139,7 @@ pub fn plan(
     let delivery = Delivery::of(query);
     let endpoints = Endpoints::of(discovery, image.version, config, delivery);
     let config_map = match delivery {
-        Delivery::Flags => None,
+        Delivery::Flags if !known.is_read_by_pods_of(query) => None,
         _ => Some(config_map::config_map(query, &names, &endpoints, image.version, delivery, known, now)?),
     };
     let document = config_map.as_ref().and_then(|config_map| {
@@ -167,6 +168,22 @@ pub fn plan(
         config_map,
         names,
     })
+}
+
+// === impl Known ===
+
+impl Known<'_> {
+    /// Whether pods from before `query` wanted flags may still read the ConfigMap. It goes when the last of them is
+    /// replaced, and until then it is kept up to date: their rollout may be stuck.
+    fn is_read_by_pods_of(&self, query: &ThanosQuery) -> bool {
+        self.config_map.is_some_and(|config_map| {
+            let is_ours = config_map.metadata.owner_references.iter().flatten().any(|owner| {
+                owner.controller == Some(true) && Some(&owner.uid) == query.metadata.uid.as_ref()
+            });
+            // The kubelet's file cannot be kept up: it leaves out what its pods have as flags, and that is forgotten.
+            is_ours && !config_map.data.iter().flatten().any(|(key, _)| key == pod::FILE_NAME)
+        })
+    }
 }
 
 // === impl Plan ===

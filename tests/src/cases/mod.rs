@@ -20,6 +20,7 @@ mod modes;
 mod ordinary;
 pub mod run;
 mod strict;
+mod unreadable;
 
 pub use case::{Case, Kind};
 
@@ -32,6 +33,7 @@ pub fn all() -> Vec<Case> {
         handover::cases(),
         modes::cases(),
         faults::cases(),
+        unreadable::cases(),
     ]
     .into_iter()
     .flatten()
