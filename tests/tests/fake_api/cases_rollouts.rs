@@ -114,7 +114,6 @@ async fn an_operator_that_is_restarted_during_a_burst_ends_it() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "bug"]
 async fn while_the_rollout_to_flags_is_stuck_the_old_pods_still_get_their_endpoints() {
     let (api, _operator) = at_rest("").await;
     api.apply(query("global", "serviceDiscovery: {mode: Flags}"));
