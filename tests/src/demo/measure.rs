@@ -37,7 +37,7 @@ pub struct Before {
     generation: u64,
 }
 
-/// The moment at which the API server answered, on both clocks.
+/// The moment at which the change was sent, on both clocks.
 #[derive(Clone, Copy)]
 pub struct Start {
     instant: Instant,
@@ -52,8 +52,7 @@ impl Start {
         Self { instant: Instant::now(), time: Timestamp::now() }
     }
 
-    /// How long it took until `time`, which somebody else's clock says: it may be behind this one, and the change
-    /// may be through before the API server's answer is here.
+    /// How long it took until `time`, which somebody else's clock says: it may be behind this one.
     fn until(self, time: Timestamp) -> Duration {
         Duration::try_from(time.duration_since(self.time)).unwrap_or_default()
     }

@@ -78,23 +78,27 @@ impl Play<'_> {
         };
 
         let before = Before::look(&self.queriers).await?;
+        let start = Start::now();
         self.world.service(&StoreService::of("london")).await?;
-        let times = before.follow(Start::now(), lists("london")).await?;
+        let times = before.follow(start, lists("london")).await?;
         self.tell("london: Service added", &times);
 
         let before = Before::look(&self.queriers).await?;
+        let start = Start::now();
         self.world.delete_service("paris").await?;
-        let times = before.follow(Start::now(), lacks("paris")).await?;
+        let times = before.follow(start, lacks("paris")).await?;
         self.tell("paris: Service deleted", &times);
 
         let before = Before::look(&self.queriers).await?;
+        let start = Start::now();
         self.world.service(&berlin).await?;
-        let times = before.follow(Start::now(), at(":81")).await?;
+        let times = before.follow(start, at(":81")).await?;
         self.tell("berlin: Service port 80 → 81", &times);
 
         let before = Before::look(&self.queriers).await?;
+        let start = Start::now();
         self.world.service(&StoreService::of("paris").headless()).await?;
-        let times = before.follow(Start::now(), lists("paris")).await?;
+        let times = before.follow(start, lists("paris")).await?;
         self.tell("paris: back, as a headless Service", &times);
         Ok(())
     }

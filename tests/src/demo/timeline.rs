@@ -32,7 +32,7 @@ impl Timeline {
     /// The names of the columns.
     pub fn columns(self) {
         println!(
-            "  Time since the API server took the Service. Thanos looks at its endpoints every 5 s (refreshInterval),"
+            "  Time since the change was sent to the API server. Thanos looks at its endpoints every 5 s (refreshInterval),"
         );
         println!(
             "  at headless names one look later; all before that is the operator's and the agents' part.\n"
