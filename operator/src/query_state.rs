@@ -16,6 +16,9 @@ use tokio::time::Instant;
 
 use crate::{apply::Settling, discovery::Rejected, status::AgentAnswers, watch::QueryRef};
 
+// More changes than this are not told apart.
+const LONGEST_LIST: usize = 100;
+
 /// All ThanosQuery objects that were seen.
 #[derive(Default)]
 pub struct QueryStates {
@@ -123,6 +126,19 @@ impl QueryStates {
     }
 }
 
+// === impl Noted ===
+
+impl Noted {
+    /// An owned object changed into `version`. While nobody looks (a paused object), this does not grow for ever.
+    pub fn touch(&mut self, version: Option<String>) {
+        if self.touched.len() < LONGEST_LIST {
+            self.touched.push(version);
+        } else {
+            self.gap = true;
+        }
+    }
+}
+
 // === impl Seen ===
 
 impl Seen {
@@ -146,5 +162,26 @@ impl QueryState {
             version.as_ref().is_none_or(|version| !self.written.values().any(|own| own == version))
         });
         gap || by_others || self.applied.is_none() || self.seen.as_ref() != Some(seen)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_that_nobody_looks_at_do_not_pile_up() {
+        let noted = Mutex::new(Noted::default());
+        let mut state = QueryState { written: [("Role", "1".to_owned())].into(), ..QueryState::default() };
+        state.applied = Some(Applied { config_map: None, rest: String::new() });
+        let seen = Seen { generation: None, labels: None, annotations: None };
+        state.seen = Some(seen.clone());
+        (0..1000).for_each(|_| noted.lock().touch(Some("1".to_owned())));
+        assert!(noted.lock().touched.len() <= LONGEST_LIST);
+        assert!(state.needs_a_full_look(&noted, &seen), "what is not told apart may be of others");
+        noted.lock().touch(Some("1".to_owned()));
+        assert!(!state.needs_a_full_look(&noted, &seen));
+        noted.lock().touch(Some("2".to_owned()));
+        assert!(state.needs_a_full_look(&noted, &seen));
     }
 }

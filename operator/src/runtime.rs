@@ -197,7 +197,7 @@ where
     parts.spawn(async move {
         let tell = |change: OwnedChange| match change {
             OwnedChange::One { owner, version } if told.states.knows(&owner) => {
-                told.states.handle(&owner).noted.lock().touched.push(version);
+                told.states.handle(&owner).noted.lock().touch(version);
                 told.wakes.one(&owner);
             }
             OwnedChange::One { .. } => {}
