@@ -1,6 +1,6 @@
 //! `thanos-operator`: command line, logging, signals.
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
@@ -62,6 +62,10 @@ async fn serve(arguments: RunArguments) -> anyhow::Result<()> {
         .context("found no way to reach a Kubernetes API: run in a pod or set KUBECONFIG")?;
     // Back-off is ours: the client's own would hold one write for minutes.
     config.default_retry = false;
+    // A list or watch that is never answered would leave us blind for ever. Longer than the 290 s after which the
+    // server ends a quiet watch.
+    config.read_timeout = Some(Duration::from_secs(305));
+    config.reset_reader_on_write = true;
     let client = Client::try_from(config).context("failed to make a Kubernetes client")?;
     let domain = arguments
         .cluster_domain

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::fake_api::{FakeApi, Fault, Running, bad_store, query, seconds, store};
+use crate::fake_api::{FakeApi, Fault, Running, bad_store, query, seconds, store, strict};
 
 const CONFIG_MAP: &str = "patch demo/configmaps/thanos-query-global-endpoints";
 
@@ -125,4 +125,69 @@ async fn watches_that_are_cut_again_and_again_lose_nothing() {
     seconds(120).await;
     assert_eq!(api.endpoints("global").len(), 10, "{:?}", api.endpoints("global"));
     assert_eq!(api.endpoints("other"), api.endpoints("global"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn faults_at_random_lose_no_endpoint() {
+    for seed in 0..8_u64 {
+        let (api, _operator) = at_rest().await;
+        let mut dice = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut throw = |sides: u64| {
+            dice ^= dice << 13;
+            dice ^= dice >> 7;
+            dice ^= dice << 17;
+            dice % sides
+        };
+        for round in 0..40_u32 {
+            let name = format!("b{}", throw(8));
+            match throw(3) {
+                0 if api.has(&format!("demo/services/{name}")) => {
+                    api.delete(&format!("demo/services/{name}"))
+                }
+                1 => api.apply(strict(&name)),
+                _ => api.apply(store(&name)),
+            }
+            let request = [
+                "patch configmaps",
+                "patch deployments",
+                "get ",
+                "watch services",
+                "list services",
+                "patch ",
+            ][usize::try_from(throw(6)).expect("small")];
+            let fault =
+                [Fault::LoseAnswer, Fault::Code(409), Fault::Code(500), Fault::Code(429), Fault::Hold]
+                    [usize::try_from(throw(5)).expect("small")];
+            api.inject_once(request, fault);
+            match throw(6) {
+                0 => api.cut_watches(),
+                1 => {
+                    api.compact();
+                    api.cut_watches();
+                }
+                2 => api.edit("demo/configmaps/thanos-query-global-endpoints", |object| {
+                    object["metadata"]["annotations"]["round"] = round.to_string().into();
+                }),
+                _ => {}
+            }
+            tokio::time::sleep(Duration::from_millis(throw(4000))).await;
+        }
+        api.lift_all();
+        seconds(900).await;
+        let services: Vec<String> = (0..8)
+            .map(|n| format!("b{n}"))
+            .filter(|name| api.has(&format!("demo/services/{name}")))
+            .collect();
+        let wanted: Vec<String> = ["a".to_owned()].into_iter().chain(services).collect();
+        assert_eq!(api.endpoints("global"), wanted, "seed {seed}");
+        assert_eq!(api.endpoints("other"), wanted, "seed {seed}");
+        let strict = wanted.iter().filter(|name| {
+            api.get(&format!("demo/services/{name}"))["metadata"]["labels"]["operator.thanos.io/endpoint-strict"]
+                == "true"
+        });
+        assert_eq!(api.flags("global", "--endpoint-strict").len(), strict.count(), "seed {seed}");
+        api.forget_requests();
+        seconds(600).await;
+        assert!(api.writes().is_empty(), "seed {seed}: {:?}", api.writes());
+    }
 }

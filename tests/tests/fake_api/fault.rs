@@ -45,6 +45,11 @@ impl Faults {
         self.all.retain(|injected| injected.id != id);
     }
 
+    /// Ends all of them.
+    pub fn lift_all(&mut self) {
+        self.all.clear();
+    }
+
     /// Whether a fault is still in force.
     pub fn lasts(&self, id: u64) -> bool {
         self.all.iter().any(|injected| injected.id == id)

@@ -207,6 +207,11 @@ impl FakeApi {
         self.server.change(|state| state.faults.add(pattern, fault, Some(1)));
     }
 
+    /// Ends every fault.
+    pub fn lift_all(&self) {
+        self.server.change(|state| state.faults.lift_all());
+    }
+
     /// Ends every watch.
     pub fn cut_watches(&self) {
         self.server.change(|state| state.cuts += 1);

@@ -12,13 +12,19 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Bytes, Frame};
 use kube::client::Body;
 use serde_json::{Value, json};
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
 
 use super::{
     ask::Ask,
     fault::{Fault, Faults},
     store::{Change, Key, Refusal, Store},
 };
+
+/// What is not answered fails after this long, as by the read timeout of the operator's own client.
+const READ_TIMEOUT: Duration = Duration::from_secs(305);
 
 /// The API server.
 pub struct Server {
@@ -83,18 +89,24 @@ impl Server {
         });
         match fault {
             Some((_, Fault::Code(code))) => return Ok(refused(&Refusal(code, format!("injected {code}")))),
-            Some((_, Fault::Delay(delay))) => tokio::time::sleep(delay).await,
+            Some((_, Fault::Delay(delay))) => sleep(delay).await,
             Some((id, Fault::Hold)) => {
                 let mut changed = self.changed.subscribe();
-                while self.state().faults.lasts(id) {
-                    changed.changed().await.expect("the server lives");
+                let lifted = async {
+                    while self.state().faults.lasts(id) {
+                        changed.changed().await.expect("the server lives");
+                    }
+                };
+                if timeout(READ_TIMEOUT, lifted).await.is_err() {
+                    return Ok(refused(&Refusal(504, "no answer".to_owned())));
                 }
             }
             Some((_, Fault::LoseAnswer)) | None => {}
         }
         let answer = self.carry_out(&ask, &body);
         if let Some((_, Fault::LoseAnswer)) = fault {
-            std::future::pending::<()>().await;
+            sleep(READ_TIMEOUT).await;
+            return Ok(refused(&Refusal(504, "no answer".to_owned())));
         }
         Ok(answer)
     }
