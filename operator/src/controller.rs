@@ -432,7 +432,18 @@ fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(next) = source {
-        text.push_str(&format!(": {next}"));
+        // Of a refusal only what the API says to people.
+        let refusal = match next.downcast_ref::<Box<kube::Error>>().map(AsRef::as_ref) {
+            Some(kube::Error::Api(status)) if !status.message.is_empty() => Some(&status.message),
+            _ => None,
+        };
+        if let Some(message) = refusal {
+            return format!("{text}: {message}");
+        }
+        let more = next.to_string();
+        if !text.contains(&more) {
+            text.push_str(&format!(": {more}"));
+        }
         source = next.source();
     }
     text

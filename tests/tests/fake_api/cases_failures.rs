@@ -73,6 +73,16 @@ async fn every_kind_of_refusal_is_retried_until_it_works() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_event_of_a_refusal_says_what_the_api_said() {
+    let (api, _operator) = at_rest().await;
+    api.inject(CONFIG_MAP, Fault::Code(403));
+    api.apply(store("b"));
+    api.eventually(|| !api.events().is_empty()).await;
+    let wanted = "ApplyFailed global: failed to apply ConfigMap demo/thanos-query-global-endpoints: injected 403";
+    assert_eq!(api.events(), [wanted]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_api_loses_nothing() {
     let (api, _operator) = at_rest().await;
     api.inject("", Fault::Delay(Duration::from_secs(2)));
