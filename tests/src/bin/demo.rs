@@ -99,9 +99,10 @@ fn invite(cluster: &Cluster, addresses: &[String]) {
     for address in addresses {
         println!("  {address}/stores");
     }
-    println!("\nTo try it yourself:");
+    println!("\nTo try it yourself, in another terminal:");
+    println!("  alias k='{kubectl} -n {NAMESPACE}'");
     for command in ["get thanosquery", "describe thanosquery global", "delete service paris"] {
-        println!("  {kubectl} -n {NAMESPACE} {command}");
+        println!("  k {command}");
     }
 }
 
