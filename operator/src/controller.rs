@@ -172,6 +172,14 @@ impl Run<'_> {
         let Self { query, context, handle } = self;
         let seen = Seen::of(query);
         let mut full = state.needs_a_full_look(&handle.noted, &seen);
+        // Somebody who reverts what we write is answered, but not as fast as both can.
+        let wait = state.objects_written.map_or(Duration::ZERO, |last| {
+            (last + apply::WRITE_INTERVAL).saturating_duration_since(Instant::now())
+        });
+        if full && !wait.is_zero() {
+            state.applied = None;
+            return Ok(Action::requeue(wait));
+        }
         let names = match Names::of(query) {
             Ok(names) => names,
             Err(error) => return self.refuse(state, error.to_string()).await,
@@ -275,6 +283,9 @@ impl Run<'_> {
             if let Some(id) = outcome.config_map.as_ref().and_then(document_id) {
                 tracing::info!(generation = id.generation, "endpoints written");
             }
+        }
+        if outcome.versions.iter().any(|(kind, _)| *kind != "ConfigMap") {
+            state.objects_written = Some(Instant::now());
         }
         state.written.extend(outcome.versions.iter().cloned());
         for (kind, _) in &outcome.versions {

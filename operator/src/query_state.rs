@@ -70,6 +70,8 @@ pub struct QueryState {
     pub config_map_written: Option<Instant>,
     /// When the status was written last.
     pub status_written: Option<Instant>,
+    /// When another object than these two was written last.
+    pub objects_written: Option<Instant>,
     /// The status that was written last; the watched object may be older.
     pub status: Option<ThanosQueryStatus>,
     /// Waits for a burst of strict and group changes to end.

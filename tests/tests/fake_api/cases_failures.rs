@@ -78,7 +78,8 @@ async fn the_event_of_a_refusal_says_what_the_api_said() {
     api.inject(CONFIG_MAP, Fault::Code(403));
     api.apply(store("b"));
     api.eventually(|| !api.events().is_empty()).await;
-    let wanted = "ApplyFailed global: failed to apply ConfigMap demo/thanos-query-global-endpoints: injected 403";
+    let wanted =
+        "ApplyFailed global: failed to apply ConfigMap demo/thanos-query-global-endpoints: injected 403";
     assert_eq!(api.events(), [wanted]);
 }
 
