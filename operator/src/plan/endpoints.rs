@@ -5,7 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use sd_agent::{Address, Document, Endpoint, EndpointType, Feature, ThanosVersion, address::AddressError};
+use sd_agent::{
+    Address, Document, Endpoint, EndpointType, Feature, ThanosVersion, address::AddressError,
+    document::DocumentError,
+};
 
 use super::Delivery;
 use crate::{
@@ -37,7 +40,15 @@ pub struct Flag {
 
 impl Endpoints {
     /// Writes the stores of `discovery` for `version`.
-    pub fn of(discovery: &Discovery, version: ThanosVersion, config: &Config, delivery: Delivery) -> Self {
+    ///
+    /// # Errors
+    /// When they make no valid document; duplicates and flag forms are settled here, so that would be a bug.
+    pub fn of(
+        discovery: &Discovery,
+        version: ThanosVersion,
+        config: &Config,
+        delivery: Delivery,
+    ) -> Result<Self, DocumentError> {
         let mut taken: BTreeMap<Address, &Store> = BTreeMap::new();
         let mut endpoints: Vec<Endpoint> = Vec::new();
         let mut rejected = Vec::new();
@@ -76,13 +87,7 @@ impl Endpoints {
             .collect();
         flags.sort();
         flags.dedup();
-        // Duplicates and flag forms were settled above; a document that is refused here would be a bug, and an
-        // empty one would take every endpoint away, so say so loudly instead.
-        let document = match Document::new(endpoints) {
-            Ok(document) => document,
-            Err(error) => unreachable!("{error}"),
-        };
-        Self { document, flags, rejected }
+        Ok(Self { document: Document::new(endpoints)?, flags, rejected })
     }
 
     /// Number of endpoints of `endpoint_type`.
@@ -164,7 +169,8 @@ mod tests {
     fn forms(version: &str, endpoint_type: EndpointType, reach: Reach) -> Vec<(String, String)> {
         let discovery = Discovery { stores: vec![store("s", endpoint_type, reach)], ..Discovery::default() };
         let version = version.parse().expect("a version");
-        let endpoints = Endpoints::of(&discovery, version, &config(), Delivery::Agent { api: true });
+        let endpoints =
+            Endpoints::of(&discovery, version, &config(), Delivery::Agent { api: true }).expect("a document");
         let text = |endpoint: &Endpoint| {
             let short = |address: &Address| address.to_string().replace(".ns.svc.cluster.local", "");
             (short(&endpoint.file), endpoint.flag.as_ref().map(short).unwrap_or_default())
@@ -236,7 +242,8 @@ mod tests {
             ..Discovery::default()
         };
         let endpoints =
-            Endpoints::of(&discovery, ThanosVersion::Unknown, &config(), Delivery::Agent { api: true });
+            Endpoints::of(&discovery, ThanosVersion::Unknown, &config(), Delivery::Agent { api: true })
+                .expect("a document");
         assert_eq!(endpoints.document.endpoints().len(), 1);
         assert_eq!(endpoints.rejected[0].service, "b");
         assert!(endpoints.rejected[0].reason.message().contains("ns/a"));
@@ -253,7 +260,8 @@ mod tests {
             ..Discovery::default()
         };
         let endpoints =
-            Endpoints::of(&discovery, ThanosVersion::Unknown, &config(), Delivery::Agent { api: true });
+            Endpoints::of(&discovery, ThanosVersion::Unknown, &config(), Delivery::Agent { api: true })
+                .expect("a document");
         assert_eq!(endpoints.document.endpoints().len(), 1);
         assert_eq!(endpoints.rejected[0].reason.word(), "BadAddress");
     }

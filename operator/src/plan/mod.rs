@@ -118,6 +118,9 @@ pub enum PlanError {
     /// The version is too old or unreadable.
     #[error(transparent)]
     Version(#[from] VersionError),
+    /// The endpoints make no valid document.
+    #[error("the endpoints make no valid document; nothing was changed, and this is a bug of the operator")]
+    Document(#[from] sd_agent::document::DocumentError),
     /// The endpoints do not fit into a ConfigMap.
     #[error(transparent)]
     TooLarge(#[from] sd_agent::payload::TooLarge),
@@ -137,7 +140,7 @@ pub fn plan(
     let names = Names::of(query)?;
     let image = Image::of(&query.spec.common)?;
     let delivery = Delivery::of(query);
-    let endpoints = Endpoints::of(discovery, image.version, config, delivery);
+    let endpoints = Endpoints::of(discovery, image.version, config, delivery)?;
     let config_map = match delivery {
         Delivery::Flags if !known.is_read_by_pods_of(query) => None,
         _ => Some(config_map::config_map(query, &names, &endpoints, image.version, delivery, known, now)?),
