@@ -15,7 +15,9 @@ pub struct Change {
     pub name: String,
     /// How Thanos lists it: the beginning of the address.
     pub listed: String,
-    /// When the API server had answered.
+    /// When the API server was asked. Its watchers may know before it answers: it tidies up after a deletion.
+    pub asked: Timestamp,
+    /// When it had answered: there the clock starts.
     pub at: Timestamp,
 }
 
@@ -44,6 +46,8 @@ pub struct Log {
     pub documents: BTreeMap<String, BTreeMap<u64, Seen>>,
     /// The querier pods.
     pub pods: Vec<PodLog>,
+    /// When a Service's own address took connections.
+    pub reachable: BTreeMap<String, Timestamp>,
     /// Polls that had no answer.
     pub failed_polls: u64,
     /// Why the last of them had none.
@@ -109,9 +113,15 @@ impl Log {
         let at = self.last(query, |pod| {
             let of_change = pod.listed.iter().filter(|(address, _)| address.starts_with(&change.listed));
             let seen = of_change.flat_map(|(_, seen)| seen);
-            seen.filter(|(at, is)| *is == wanted && *at >= change.at).map(|(at, _)| *at).min()
+            seen.filter(|(at, is)| *is == wanted && *at >= change.asked).map(|(at, _)| *at).min()
         })?;
         Some(between(change.at, at))
+    }
+
+    /// How long it took until the address of an added Service took connections; that is kube-proxy's doing.
+    pub fn reachable(&self, change: &Change) -> Option<f64> {
+        let at = self.reachable.get(&change.name).filter(|_| change.kind == Kind::Added)?;
+        Some(between(change.at, *at))
     }
 
     /// Whether every pod follows `change`.
@@ -126,8 +136,9 @@ impl Log {
     }
 }
 
+/// In seconds. What came before the answer took no time.
 fn between(earlier: Timestamp, later: Timestamp) -> f64 {
-    later.duration_since(earlier).as_secs_f64()
+    later.duration_since(earlier).as_secs_f64().max(0.0)
 }
 
 #[cfg(test)]
@@ -140,7 +151,8 @@ mod tests {
 
     fn change(kind: Kind, milliseconds: i64) -> Change {
         let name = "ip-1.bench.svc".to_owned();
-        Change { kind, form: Form::ClusterIp, listed: format!("{name}."), name, at: at(milliseconds) }
+        let (asked, at) = (at(milliseconds - 20), at(milliseconds));
+        Change { kind, form: Form::ClusterIp, listed: format!("{name}."), name, asked, at }
     }
 
     fn log() -> Log {
@@ -181,6 +193,14 @@ mod tests {
             log.delivery("q", &change(Kind::Added, 1000)),
             Some(Delivery { planned: 0.01, file: 4.04 })
         );
+    }
+
+    #[test]
+    fn what_is_seen_before_the_answer_took_no_time() {
+        let mut log = log();
+        log.pods.truncate(1);
+        assert_eq!(log.queried("q", &change(Kind::Removed, 6010)), Some(0.0));
+        assert_eq!(log.queried("q", &change(Kind::Removed, 6030)), None);
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub struct Options {
 pub struct Outcome {
     /// The rows with a goal.
     pub rows: Vec<Row>,
-    /// Where the time until the file goes.
+    /// Where the time goes.
     pub shares: Vec<Row>,
     /// Under which conditions.
     pub conditions: Vec<String>,
@@ -135,11 +135,11 @@ async fn measure(
 
     let mut changes = Vec::new();
     for form in [Form::ClusterIp, Form::Headless] {
-        let what = format!("{} Services, {} added and removed", form.title(), options.changes);
+        // No step: its seconds and the lines of the series would share a line of the terminal.
         let minutes = series::duration(options.changes).as_secs().div_ceil(60);
-        let step = progress.step_with(what, &format!("about {minutes} min"));
+        let (title, number) = (form.title(), options.changes);
+        progress.line(format_args!("{title} Services: {number} added and removed, about {minutes} min"));
         changes.extend(Series::run(site, &observers, form, options.changes, progress).await?);
-        step.done();
     }
     let log = observers.stop().await;
 
@@ -176,6 +176,7 @@ async fn measure(
         restarts: site.restarts().await? - restarts,
         writes: rest.before.since(&writes),
         rest,
+        rest_seconds: options.rest.as_secs(),
         operator_memory,
         population: population.text(),
         crowded,
@@ -187,6 +188,7 @@ async fn measure(
     doubts
         .extend(measured.rest.writes.kinds().map(|(kind, count)| format!("written at rest: {count} {kind}")));
     doubts.extend(population.doubt());
+    doubts.extend(measured.other_writer());
     if measured.log.failed_polls > 0 {
         let why = measured.log.last_failure.as_deref().unwrap_or_default();
         doubts.push(format!("{} polls had no answer, the last one: {why}", measured.log.failed_polls));

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -18,8 +19,9 @@ use kube::{
 use sd_agent::{Payload, Report};
 use serde::Deserialize;
 use tokio::{
+    net::TcpStream,
     task::JoinSet,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
@@ -34,10 +36,13 @@ pub const RESOLUTION: Duration = Duration::from_millis(50);
 /// An agent's report keeps its time, and generations are a second apart: no need to hurry.
 const REPORTS: Duration = Duration::from_millis(250);
 
+/// How long a Service's address is tried.
+const LONGEST_KNOCK: Duration = Duration::from_secs(30);
+
 /// All observers of a site; they end when this is dropped.
 pub struct Observers {
     log: Arc<Mutex<Log>>,
-    tasks: JoinSet<()>,
+    tasks: Mutex<JoinSet<()>>,
 }
 
 #[derive(Deserialize)]
@@ -77,7 +82,7 @@ impl Observers {
         for query in site.queries() {
             tasks.spawn(watch_documents(site.api(), query, Arc::clone(&log)));
         }
-        Ok(Self { log, tasks })
+        Ok(Self { log, tasks: Mutex::new(tasks) })
     }
 
     /// What was seen until now.
@@ -85,16 +90,34 @@ impl Observers {
         lock(&self.log)
     }
 
+    /// Connects to the Service `name` at `address` until that works.
+    pub fn knock(&self, name: String, address: SocketAddr) {
+        let log = Arc::clone(&self.log);
+        lock(&self.tasks).spawn(async move {
+            let started = Instant::now();
+            while started.elapsed() < LONGEST_KNOCK {
+                // A lost packet is sent again after a second; a new connection need not wait for that.
+                let connected = timeout(RESOLUTION, TcpStream::connect(address)).await;
+                if let Ok(Ok(_)) = connected {
+                    lock(&log).reachable.insert(name, Timestamp::now());
+                    return;
+                }
+                sleep(RESOLUTION / 2).await;
+            }
+        });
+    }
+
     /// Ends the observation; returns what was seen.
-    pub async fn stop(mut self) -> Log {
-        self.tasks.shutdown().await;
+    pub async fn stop(self) -> Log {
+        let mut tasks = std::mem::take(&mut *lock(&self.tasks));
+        tasks.shutdown().await;
         std::mem::take(&mut *lock(&self.log))
     }
 }
 
 // A task that panicked has only left something out.
-fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
-    log.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn watch_stores(mut probe: Probe, log: Arc<Mutex<Log>>, index: usize) {

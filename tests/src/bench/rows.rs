@@ -1,5 +1,7 @@
 //! What was measured, as rows with the goals that the project has set itself.
 
+use std::collections::BTreeMap;
+
 use super::{
     log::{Change, Form, Kind, Log},
     operator::Writes,
@@ -20,8 +22,10 @@ pub struct Measured {
     pub restarts: i32,
     /// Writes from before the first change until after the last.
     pub writes: Writes,
-    /// Two minutes without changes.
+    /// What was written without changes.
     pub rest: Rest,
+    /// For how long.
+    pub rest_seconds: u64,
     /// The operator in MiB, at rest after all changes.
     pub operator_memory: Option<f64>,
     /// What is in the cluster then.
@@ -45,6 +49,11 @@ impl Measured {
             self.file(Kind::Added),
             self.file(Kind::Removed),
         ];
+        // Kube-proxy takes its time; nobody can be quicker.
+        let reachable: Vec<f64> =
+            self.changes.iter().filter_map(|change| self.log.reachable(change)).collect();
+        let what = "ClusterIP added → takes connections (kube-proxy)";
+        rows.push(Row::samples(what, Unit::Seconds, Goal::NONE, &reachable));
         for form in [Form::ClusterIp, Form::Headless] {
             for kind in [Kind::Added, Kind::Removed] {
                 rows.extend(VARIANTS.iter().map(|variant| self.queried(variant, form, kind)));
@@ -57,7 +66,11 @@ impl Measured {
             count("ConfigMap writes per change and ThanosQuery", Goal::at_most(1.0), per_change("ConfigMap")),
             count("status writes per change and ThanosQuery", Goal::at_most(2.0), per_change("status")),
             count("other writes during all changes", zero, as_f64(others)),
-            count("writes at rest, 2 min", zero, as_f64(self.rest.writes.total())),
+            count(
+                &format!("writes at rest, {} s", self.rest_seconds),
+                zero,
+                as_f64(self.rest.writes.total()),
+            ),
             count(
                 &format!("objects changed at rest, of {}", self.rest.objects),
                 zero,
@@ -78,7 +91,7 @@ impl Measured {
         rows
     }
 
-    /// Where the time goes: of the operator, then of the API server and the agent.
+    /// Where the time until the file goes: in the operator; in the API server and the agent.
     pub fn shares(&self) -> Vec<Row> {
         let deliveries: Vec<_> = self
             .changes
@@ -112,6 +125,16 @@ impl Measured {
         };
         let all = self.changes.iter();
         all.flat_map(|change| VARIANTS.iter().filter_map(move |variant| of(variant, change))).collect()
+    }
+
+    /// What tells that somebody else wrote endpoints, too.
+    pub fn other_writer(&self) -> Option<String> {
+        let seen: usize = self.log.documents.values().map(BTreeMap::len).sum();
+        // The first of each was there before.
+        let (seen, counted) =
+            (as_f64(seen.saturating_sub(VARIANTS.len())), as_f64(self.writes.of("ConfigMap")));
+        let text = format!("{seen} documents were seen and {counted} counted: is another operator at work?");
+        (seen > counted).then_some(text)
     }
 
     fn file(&self, kind: Kind) -> Row {

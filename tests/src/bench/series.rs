@@ -125,8 +125,12 @@ impl<'a> Series<'a> {
         let service = format!("{}-{:04}", self.form.prefix(), self.number);
         self.number += 1;
         self.step().await;
-        self.site.create_service(&service, self.form, store).await?;
-        let added = self.note(Kind::Added, &service, store);
+        let asked = Timestamp::now();
+        let address = self.site.create_service(&service, self.form, store).await?;
+        let added = self.note(Kind::Added, &service, store, asked);
+        if let Some(address) = address {
+            self.observers.knock(added.name.clone(), address);
+        }
         self.alive.push_back(Alive { service, store, added });
         Ok(())
     }
@@ -136,13 +140,14 @@ impl<'a> Series<'a> {
         // Nobody could see it any more.
         self.settled(&added).await;
         self.step().await;
+        let asked = Timestamp::now();
         self.site.delete_service(&service).await?;
-        let removed = self.note(Kind::Removed, &service, store);
+        let removed = self.note(Kind::Removed, &service, store, asked);
         self.free.push_back((store, Some(removed)));
         Ok(())
     }
 
-    fn note(&mut self, kind: Kind, service: &str, store: u16) -> Change {
+    fn note(&mut self, kind: Kind, service: &str, store: u16, asked: Timestamp) -> Change {
         let at = Timestamp::now();
         self.last = tokio::time::Instant::now();
         let change = Change {
@@ -150,6 +155,7 @@ impl<'a> Series<'a> {
             form: self.form,
             name: format!("{service}.{}.svc", self.site.namespace()),
             listed: self.site.listed(service, self.form, store),
+            asked,
             at,
         };
         self.changes.push(change.clone());

@@ -1,6 +1,10 @@
 //! Where it is measured: a namespace with tiny stores and the queriers of several ThanosQuery objects.
 
-use std::{fmt::Debug, time::Duration};
+use std::{
+    fmt::Debug,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use crds::{
@@ -61,6 +65,9 @@ const REPLICAS: u16 = 2;
 
 /// Store pods. Behind a headless name Thanos sees addresses, so a pod may stand behind one Service at a time.
 pub const STORES: u16 = 14;
+
+/// The Services' port; the pods' is another.
+const SERVICE_PORT: u16 = 80;
 
 /// A Thanos without data is the smallest StoreAPI that there is.
 const STORE_IMAGE: &str = "quay.io/thanos/thanos:v0.42.4";
@@ -180,20 +187,22 @@ impl Site {
         Probe::new(&self.cluster, &self.client, pod, port)
     }
 
-    /// Creates a Service before one store pod.
+    /// Creates a Service before one store pod; returns its own address, when that can be reached from here.
     ///
     /// # Errors
     /// When the API server refuses it.
-    pub async fn create_service(&self, name: &str, form: Form, store: u16) -> Result<()> {
+    pub async fn create_service(&self, name: &str, form: Form, store: u16) -> Result<Option<SocketAddr>> {
         let mut spec = json!({
             "selector": {"statefulset.kubernetes.io/pod-name": store_pod(store)},
-            "ports": [{"name": pod::GRPC_PORT_NAME, "port": 80, "targetPort": pod::GRPC_PORT}],
+            "ports": [{"name": pod::GRPC_PORT_NAME, "port": SERVICE_PORT, "targetPort": pod::GRPC_PORT}],
         });
         if form == Form::Headless {
             spec["clusterIP"] = json!("None");
         }
         let object = json!({"metadata": {"name": name, "labels": store_labels()}, "spec": spec});
-        self.make::<Service>(object).await
+        let made: Service = self.make(object).await?;
+        let address = made.spec.and_then(|spec| spec.cluster_ip?.parse::<IpAddr>().ok());
+        Ok(address.filter(|_| self.cluster.is_own()).map(|address| SocketAddr::new(address, SERVICE_PORT)))
     }
 
     /// Deletes a Service.
@@ -221,7 +230,7 @@ impl Site {
         delete_namespace(&self.client, &self.namespace).await
     }
 
-    async fn make<K>(&self, object: Value) -> Result<()>
+    async fn make<K>(&self, object: Value) -> Result<K>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
             + Clone
@@ -231,8 +240,7 @@ impl Site {
     {
         let object: K = serde_json::from_value(object)?;
         let made = self.api::<K>().create(&PostParams::default(), &object).await;
-        made.with_context(|| format!("cannot make {} {}", K::kind(&()), object.name_any()))?;
-        Ok(())
+        made.with_context(|| format!("cannot make {} {}", K::kind(&()), object.name_any()))
     }
 }
 

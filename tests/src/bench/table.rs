@@ -74,7 +74,7 @@ impl Goal {
             let bound = bound?;
             // "≤ 0" would be odd.
             let sign = if bound == 0.0 { "" } else { "≤ " };
-            Some(format!("{name}{sign}{}", unit.text(bound)))
+            Some(format!("{name}{sign}{}", unit.bound(bound)))
         });
         let text = given.collect::<Vec<_>>().join(", ");
         if text.is_empty() { "–".to_owned() } else { text }
@@ -84,20 +84,26 @@ impl Goal {
 // === impl Unit ===
 
 impl Unit {
+    /// With as many digits for every number, so that a column can be read down.
     fn text(self, value: f64) -> String {
         match self {
             Self::Seconds if value < 1.0 => format!("{:.0} ms", value * 1000.0),
-            // Goals are round numbers.
-            Self::Seconds => format!("{} s", trimmed(value, 2)),
-            Self::Mebibytes => format!("{} MiB", trimmed(value, 1)),
-            Self::Count => trimmed(value, 2),
+            Self::Seconds => format!("{value:.2} s"),
+            Self::Mebibytes => format!("{value:.1} MiB"),
+            Self::Count if value.fract() == 0.0 => format!("{value:.0}"),
+            Self::Count => format!("{value:.2}"),
         }
     }
-}
 
-/// Without zeros at the end that say nothing.
-fn trimmed(value: f64, digits: usize) -> String {
-    if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.digits$}") }
+    /// A bound, which is a round number.
+    fn bound(self, value: f64) -> String {
+        match self {
+            Self::Seconds if value < 1.0 => format!("{} ms", value * 1000.0),
+            Self::Seconds => format!("{value} s"),
+            Self::Mebibytes => format!("{value} MiB"),
+            Self::Count => value.to_string(),
+        }
+    }
 }
 
 // === impl Row ===
@@ -208,8 +214,10 @@ mod tests {
     fn numbers_are_short() {
         assert_eq!(Unit::Seconds.text(0.0372), "37 ms");
         assert_eq!(Unit::Seconds.text(6.5), "6.50 s");
-        assert_eq!(Unit::Seconds.text(3.0), "3 s");
-        assert_eq!(Unit::Mebibytes.text(8.0), "8 MiB");
-        assert_eq!(Unit::Count.text(1.0), "1");
+        assert_eq!(Unit::Seconds.bound(6.5), "6.5 s");
+        assert_eq!(Unit::Seconds.bound(0.05), "50 ms");
+        assert_eq!(Unit::Mebibytes.text(8.0), "8.0 MiB");
+        assert_eq!(Unit::Mebibytes.bound(8.0), "8 MiB");
+        assert_eq!((Unit::Count.text(1.0), Unit::Count.text(1.254)), ("1".to_owned(), "1.25".to_owned()));
     }
 }

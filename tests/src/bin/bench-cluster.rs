@@ -98,7 +98,7 @@ fn print(outcome: &Outcome, json: bool, progress: &Progress) -> Result<()> {
     } else {
         println!("{}\n{}", markdown(&outcome.rows), outcome.conditions.join(" "));
     }
-    progress.line(format_args!("\nOf the time until the file:\n{}", markdown(&outcome.shares)));
+    progress.line(format_args!("\nWhere the time until the file goes:\n{}", markdown(&outcome.shares)));
     for doubt in &outcome.doubts {
         progress.line(format_args!("doubt: {doubt}"));
     }
