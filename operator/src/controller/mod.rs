@@ -1,4 +1,6 @@
-//! The five steps in their order, and what comes of a failure.
+//! The five steps in their order.
+
+mod outcome;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -11,13 +13,10 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
-use kube::{
-    Api, Client, Resource, ResourceExt,
-    api::{ApiResource, DynamicObject},
-    core::error_boundary::InvalidObject,
-    runtime::{controller::Action, reflector::ObjectRef},
-};
-use tokio::time::{Instant, timeout};
+use kube::{Client, runtime::controller::Action};
+use tokio::time::Instant;
+
+pub use outcome::{Error, reconcile, retry};
 
 use crate::{
     apply::{self, ApplyError, Outcome, Pace},
@@ -27,10 +26,9 @@ use crate::{
     metrics::Metrics,
     plan::{self, DocumentId, Known, Names, Plan, payload_of},
     query_state::{Applied, QueryHandle, QueryState, QueryStates, Seen},
-    snapshot::{self, Live, ReadError},
-    status::{self, Asker, Findings, Progress, StatusError},
-    unreadable::unreadable_fields,
-    watch::{Guarded, Indices, Wakes, query_ref},
+    snapshot::{self, Live},
+    status::{self, Asker, Findings, Progress},
+    watch::{Indices, Wakes, query_ref},
 };
 
 /// What every reconcile uses.
@@ -53,88 +51,8 @@ pub struct Context {
     pub metrics: Metrics,
 }
 
-/// A reconcile did not succeed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The object cannot be read; it keeps what it had.
-    #[error("ThanosQuery cannot be read: {0}")]
-    Unreadable(Box<InvalidObject>),
-    /// See [`ReadError`].
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// See [`ApplyError`].
-    #[error(transparent)]
-    Apply(#[from] ApplyError),
-    /// See [`StatusError`].
-    #[error(transparent)]
-    Status(#[from] StatusError),
-}
-
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LONGEST_RETRY: Duration = Duration::from_secs(300);
 // A conflict means that somebody else wrote between our read and our write.
 const CONFLICTS: u32 = 3;
-
-/// Reconciles one ThanosQuery and reports the outcome.
-///
-/// # Errors
-/// See [`Error`]; `retry` says when it is tried again.
-pub async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
-    let result = match &guarded.0 {
-        Ok(query) => steps(query, &context).await,
-        Err(invalid) => Err(Error::Unreadable(Box::new(invalid.clone()))),
-    };
-    let handle = context.states.handle(&ObjectRef::from_obj(&*guarded));
-    match &result {
-        Ok(_) => {
-            let mut noted = handle.noted.lock();
-            noted.failures = 0;
-            noted.last_failure = None;
-        }
-        Err(error) => {
-            let text = chain(error);
-            let is_news = {
-                let mut noted = handle.noted.lock();
-                noted.failures += 1;
-                noted.last_failure.replace(text.clone()) != Some(text.clone())
-            };
-            context.metrics.failed(error.category());
-            // One Event per failure, not one per attempt.
-            if is_news {
-                let happened = match error {
-                    Error::Unreadable(_) => {
-                        Happened::Unreadable(fields_of(&guarded, &context).await.unwrap_or(text))
-                    }
-                    _ => Happened::ApplyFailed(text),
-                };
-                context.events.send(&guarded.object_ref(&()), &happened);
-            }
-        }
-    }
-    result
-}
-
-// The watch keeps only the parser's words, which do not name the field.
-async fn fields_of(guarded: &Guarded, context: &Context) -> Option<String> {
-    let kind = ApiResource::erase::<ThanosQuery>(&());
-    let namespace = guarded.namespace()?;
-    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &namespace, &kind);
-    let object = timeout(snapshot::API_TIMEOUT, api.get(&guarded.name_any())).await.ok()?.ok()?;
-    unreadable_fields(&object.data)
-}
-
-/// When a failed reconcile is tried again.
-pub fn retry(guarded: Arc<Guarded>, error: &Error, context: Arc<Context>) -> Action {
-    let query: crate::watch::QueryRef = ObjectRef::from_obj(&*guarded);
-    if let Error::Unreadable(_) = error {
-        tracing::warn!(%query, error = error as &dyn std::error::Error, "what runs stays as it is until this is mended");
-        return Action::await_change();
-    }
-    let failures = context.states.handle(&query).noted.lock().failures;
-    let wait = FIRST_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_RETRY);
-    tracing::warn!(%query, failures, ?wait, error = error as &dyn std::error::Error, "reconcile failed");
-    Action::requeue(wait)
-}
 
 async fn steps(query: &ThanosQuery, context: &Context) -> Result<Action, Error> {
     let own = query_ref(query);
@@ -437,39 +355,4 @@ fn told_before(query: &ThanosQuery, now: &BTreeSet<Rejected>) -> BTreeSet<Reject
         })
     };
     now.iter().filter(is_told).cloned().collect()
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(next) = source {
-        // Of a refusal only what the API says to people.
-        let refusal = match next.downcast_ref::<Box<kube::Error>>().map(AsRef::as_ref) {
-            Some(kube::Error::Api(status)) if !status.message.is_empty() => Some(&status.message),
-            _ => None,
-        };
-        if let Some(message) = refusal {
-            return format!("{text}: {message}");
-        }
-        let more = next.to_string();
-        if !text.contains(&more) {
-            text.push_str(&format!(": {more}"));
-        }
-        source = next.source();
-    }
-    text
-}
-
-// === impl Error ===
-
-impl Error {
-    /// A word for metrics.
-    pub fn category(&self) -> &'static str {
-        match self {
-            Self::Unreadable(_) => "unreadable",
-            Self::Read(_) => "read",
-            Self::Apply(_) => "apply",
-            Self::Status(_) => "status",
-        }
-    }
 }
