@@ -1,6 +1,8 @@
 //! Events: what a person sees in `kubectl describe`. One is sent per change, each with its own text, so there is
 //! nothing to aggregate.
 
+use std::sync::Arc;
+
 use crds::{
     ThanosQuery,
     names::{CONTROLLER, reasons},
@@ -11,10 +13,12 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
 use kube::{Api, Client, api::PostParams};
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 
 use crate::snapshot::API_TIMEOUT;
 
+/// Events that are under way at once.
+const AT_ONCE: usize = 8;
 /// Longest note that the API takes, in bytes.
 const NOTE_LIMIT: usize = 1024;
 
@@ -45,6 +49,7 @@ pub enum Happened {
 pub struct Events {
     client: Client,
     instance: String,
+    at_once: Arc<Semaphore>,
 }
 
 // === impl Happened ===
@@ -72,7 +77,7 @@ impl Happened {
 impl Events {
     /// Sends through `client`, as this process.
     pub fn new(client: Client, instance: String) -> Self {
-        Self { client, instance }
+        Self { client, instance, at_once: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
     /// Sends one Event about `query` in the background. One that cannot be sent is only logged: it must not hold
@@ -102,7 +107,10 @@ impl Events {
             ..Event::default()
         };
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
+        let at_once = Arc::clone(&self.at_once);
         tokio::spawn(async move {
+            // A thousand bad Services at once are no reason to flood the API.
+            let _turn = at_once.acquire().await;
             match timeout(API_TIMEOUT, api.create(&PostParams::default(), &event)).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => {

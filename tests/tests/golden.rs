@@ -58,7 +58,7 @@ fn made(case: &Path) -> String {
                 let slice: EndpointSlice = serde_json::from_value(document).expect("an EndpointSlice");
                 watched.slices.push(Arc::new(slice.into()));
             }
-            other => panic!("{other} in {}", case.display()),
+            other => unreachable!("{other} in {}", case.display()),
         }
     }
     let query = query.expect("a ThanosQuery");

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use tests::{
     cases::{Kind, run::turn},
-    cluster::{self, CONTEXT_ENV, Cluster, Images, Progress},
+    cluster::{self, Cluster, ClusterArguments, Progress},
     demo::{self, NAMESPACE, Timeline},
     fixtures::{Environment, world::delete_namespace},
 };
@@ -19,15 +19,8 @@ use tokio::runtime::Runtime;
 #[derive(Parser)]
 #[command(name = "cargo demo")]
 struct Args {
-    /// Use an existing cluster: a context of your kubeconfig. It must be able to pull the images.
-    #[arg(long, env = CONTEXT_ENV)]
-    context: Option<String>,
-    /// An image that the cluster can pull, instead of the one built here.
-    #[arg(long, requires = "agent_image")]
-    operator_image: Option<String>,
-    /// An image that the cluster can pull, instead of the one built here.
-    #[arg(long, requires = "operator_image")]
-    agent_image: Option<String>,
+    #[command(flatten)]
+    cluster: ClusterArguments,
     /// Remove the demo's namespace and end, instead of waiting for Ctrl-C.
     #[arg(long)]
     once: bool,
@@ -45,20 +38,15 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<()> {
     let progress = Progress::stderr();
-    let cluster = match &args.context {
-        Some(context) => Cluster::existing(context),
-        None => {
-            if let Some(warning) = demo::cold_warning() {
-                progress.line(warning);
-            }
-            cluster::up(&progress)?
-        }
-    };
+    if args.cluster.context.is_none()
+        && let Some(warning) = demo::cold_warning()
+    {
+        progress.line(warning);
+    }
+    let cluster = args.cluster.cluster(&progress)?;
     // Cases of `cargo e2e` need the installed operator to rest.
     let turn = turn(Kind::Exclusive, &progress)?;
-    let given = args.operator_image.clone().zip(args.agent_image.clone());
-    let given = given.map(|(operator, agent)| Images { operator, agent });
-    let images = cluster::install(&cluster, given, &progress)?;
+    let images = cluster::install(&cluster, args.cluster.images(), &progress)?;
 
     let runtime = Runtime::new().context("failed to start the runtime")?;
     runtime.block_on(async {

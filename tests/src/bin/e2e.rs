@@ -10,7 +10,7 @@ use tests::{
         self, Kind,
         run::{AT_ONCE, Runner},
     },
-    cluster::{self, CONTEXT_ENV, Cluster, Images, Progress},
+    cluster::{self, ClusterArguments, Progress},
     fixtures::Environment,
 };
 use tokio::runtime::Runtime;
@@ -27,15 +27,8 @@ use tokio::runtime::Runtime;
 #[derive(Parser)]
 #[command(name = "cargo e2e", verbatim_doc_comment)]
 struct Args {
-    /// Use an existing cluster: a context of your kubeconfig. It must be able to pull the images.
-    #[arg(long, env = CONTEXT_ENV)]
-    context: Option<String>,
-    /// An image that the cluster can pull, instead of the one built here.
-    #[arg(long, requires = "agent_image")]
-    operator_image: Option<String>,
-    /// An image that the cluster can pull, instead of the one built here.
-    #[arg(long, requires = "operator_image")]
-    agent_image: Option<String>,
+    #[command(flatten)]
+    cluster: ClusterArguments,
     /// Skip `cargo test --workspace`.
     #[arg(long)]
     no_cargo_test: bool,
@@ -97,13 +90,8 @@ fn cargo_test() -> Result<bool> {
 
 fn prepare(args: &Args, runtime: &Runtime) -> Result<Environment> {
     let progress = Progress::stderr();
-    let cluster = match &args.context {
-        Some(context) => Cluster::existing(context),
-        None => cluster::up(&progress)?,
-    };
-    let given = args.operator_image.clone().zip(args.agent_image.clone());
-    let given = given.map(|(operator, agent)| Images { operator, agent });
-    let images = cluster::install(&cluster, given, &progress)?;
+    let cluster = args.cluster.cluster(&progress)?;
+    let images = cluster::install(&cluster, args.cluster.images(), &progress)?;
     let program = Some(cluster::build_product(&progress)?.operator);
     let client = runtime.block_on(cluster.client())?;
     Ok(Environment { cluster, client, images, program })

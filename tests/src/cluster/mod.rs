@@ -7,6 +7,7 @@
 //!
 //! All functions block; an async caller puts them on a blocking thread. Only [`Cluster::client`] is async.
 
+mod arguments;
 mod build;
 mod command;
 pub mod components;
@@ -38,6 +39,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use self::lock::Lock;
 
 pub use self::{
+    arguments::ClusterArguments,
     build::{Binaries, Built, build},
     dns::lookup,
     down::down,
