@@ -8,7 +8,6 @@ use kube::{Api, Client, api::ListParams};
 use super::{
     Options,
     observer::RESOLUTION,
-    series::STEP,
     site::{STORES, VARIANTS},
 };
 use crate::cluster::Cluster;
@@ -65,7 +64,7 @@ pub fn conditions(cluster: &Cluster, options: &Options) -> Vec<String> {
             "{changes} ClusterIP and {changes} headless Services were added and removed, at least {:.1} s apart. A \
              sample is one change in all pods of one ThanosQuery: the file rows have one for each form and \
              ThanosQuery.",
-            STEP.as_secs_f64(),
+            options.step.as_secs_f64(),
             changes = options.changes,
         ),
         format!(

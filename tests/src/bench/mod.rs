@@ -43,6 +43,8 @@ pub use self::table::{Row, markdown};
 pub struct Options {
     /// Services that are added and removed, of each form.
     pub changes: u32,
+    /// Two changes are at least this far apart.
+    pub step: Duration,
     /// How long nothing may happen at rest.
     pub rest: Duration,
     /// Services for the operator to remember.
@@ -80,7 +82,7 @@ impl Options {
     /// How long it will take, about.
     pub fn duration(&self) -> Duration {
         let crowd = Duration::from_millis(20) * self.services;
-        series::duration(self.changes) * 2 + self.rest + AROUND + crowd
+        series::duration(self.changes, self.step) * 2 + self.rest + AROUND + crowd
     }
 }
 
@@ -136,10 +138,10 @@ async fn measure(
     let mut changes = Vec::new();
     for form in [Form::ClusterIp, Form::Headless] {
         // No step: its seconds and the lines of the series would share a line of the terminal.
-        let minutes = series::duration(options.changes).as_secs().div_ceil(60);
+        let minutes = series::duration(options.changes, options.step).as_secs().div_ceil(60);
         let (title, number) = (form.title(), options.changes);
         progress.line(format_args!("{title} Services: {number} added and removed, about {minutes} min"));
-        changes.extend(Series::run(site, &observers, form, options.changes, progress).await?);
+        changes.extend(Series::run(site, &observers, form, options, progress).await?);
     }
     let log = observers.stop().await;
 

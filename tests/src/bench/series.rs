@@ -10,14 +10,12 @@ use jiff::Timestamp;
 use tokio::time::{sleep, sleep_until};
 
 use super::{
+    Options,
     log::{Change, Form, Kind},
     observer::Observers,
     site::{STORES, Site},
 };
 use crate::cluster::Progress;
-
-/// Two changes are at least this far apart: the operator writes a ConfigMap once a second.
-pub const STEP: Duration = Duration::from_millis(1200);
 
 /// Changes come up to this much later, so that they do not keep in step with a tick of Thanos.
 const JITTER: Duration = Duration::from_millis(200);
@@ -33,6 +31,7 @@ pub struct Series<'a> {
     site: &'a Site,
     observers: &'a Observers,
     form: Form,
+    step: Duration,
     changes: Vec<Change>,
     alive: VecDeque<Alive>,
     /// Store pods before which there is no Service, each with the deletion of its last one.
@@ -48,8 +47,8 @@ struct Alive {
 }
 
 /// How long a series of `changes` added and removed Services takes, about.
-pub fn duration(changes: u32) -> Duration {
-    (STEP + JITTER / 2) * changes * 2 + Duration::from_secs(15)
+pub fn duration(changes: u32, step: Duration) -> Duration {
+    (step + JITTER / 2) * changes * 2 + Duration::from_secs(15)
 }
 
 // === impl Form ===
@@ -74,7 +73,7 @@ impl Form {
 // === impl Series ===
 
 impl<'a> Series<'a> {
-    /// Adds and removes `number` Services; returns every change.
+    /// Adds and removes Services; returns every change.
     ///
     /// # Errors
     /// When the API server refuses one.
@@ -82,11 +81,13 @@ impl<'a> Series<'a> {
         site: &'a Site,
         observers: &'a Observers,
         form: Form,
-        number: u32,
+        options: &Options,
         progress: &Progress,
     ) -> Result<Vec<Change>> {
+        let number = options.changes;
         let mut series = Self {
             site,
+            step: options.step,
             observers,
             form,
             changes: Vec::new(),
@@ -124,7 +125,7 @@ impl<'a> Series<'a> {
         }
         let service = format!("{}-{:04}", self.form.prefix(), self.number);
         self.number += 1;
-        self.step().await;
+        self.pause().await;
         let asked = Timestamp::now();
         let address = self.site.create_service(&service, self.form, store).await?;
         let added = self.note(Kind::Added, &service, store, asked);
@@ -139,7 +140,7 @@ impl<'a> Series<'a> {
         let Some(Alive { service, store, added }) = self.alive.pop_front() else { return Ok(()) };
         // Nobody could see it any more.
         self.settled(&added).await;
-        self.step().await;
+        self.pause().await;
         let asked = Timestamp::now();
         self.site.delete_service(&service).await?;
         let removed = self.note(Kind::Removed, &service, store, asked);
@@ -163,10 +164,10 @@ impl<'a> Series<'a> {
     }
 
     /// Waits until the next change may come.
-    async fn step(&self) {
+    async fn pause(&self) {
         // The golden ratio spreads any number of points evenly.
         let share = (f64::from(u32::try_from(self.changes.len()).unwrap_or(0)) * 0.618_034).fract();
-        sleep_until(self.last + STEP + JITTER.mul_f64(share)).await;
+        sleep_until(self.last + self.step + JITTER.mul_f64(share)).await;
     }
 
     /// Waits until every pod follows `change`, but not for ever: then it counts as missing.

@@ -6,25 +6,28 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use tests::{
     bench::{self, Options, Outcome, markdown},
-    cluster::{self, CONTEXT_ENV, Cluster, Progress},
+    cases::{Kind, run::turn},
+    cluster::{self, ClusterArguments, Progress},
 };
 use tokio::runtime::Runtime;
 
 /// Measures how quickly every querier follows a changed Service, and what that costs.
 ///
-/// Brings up the test cluster and installs the operator of this source, unless told otherwise. Then it makes a
-/// namespace with tiny stores and four ThanosQuery objects of two pods each (Thanos v0.42.4, the same with
-/// refreshInterval 1s, v0.37.2, v0.35.1), and adds and removes Services: first ClusterIP ones, then headless ones,
-/// at least 1.2 s apart. The clock starts when the API server has answered. It ends at the agents' `appliedAt`,
-/// and when /api/v1/stores of every pod shows the change. After that nothing may be written for two minutes, and
-/// the operator has to remember many more Services.
+/// Brings up the test cluster and installs the operator of this source, unless told otherwise.
+/// Then it makes a namespace with tiny stores and four ThanosQuery objects of two pods each
+/// (Thanos v0.42.4, the same with refreshInterval 1s, v0.37.2, v0.35.1), and adds and removes
+/// Services: first ClusterIP ones, then headless ones, at least 1.2 s apart. The clock starts when
+/// the API server has answered. It ends at the agents' `appliedAt`, and when /api/v1/stores of
+/// every pod shows the change. After that nothing may be written for two minutes, and the operator
+/// has to remember many more Services. In an existing cluster (--context) memory is left out, and
+/// requests to pods go through the API server.
 ///
-/// Prints a Markdown table; progress goes to stderr. With 200 changes it takes about 20 minutes. Nothing else
-/// should run on the machine meanwhile. A goal that is missed is no failure: the exit code only tells whether it
-/// could be measured.
+/// Prints a Markdown table; progress goes to stderr. With 200 changes it takes about 20 minutes.
+/// Nothing else should run on the machine meanwhile. A goal that is missed is no failure: the exit
+/// code only tells whether it could be measured.
 ///
-///   cargo bench-cluster                        all of it
-///   cargo bench-cluster --changes 10 --rest 20 a quick look, 3 minutes
+///   cargo bench-cluster                            all of it
+///   cargo bench-cluster --changes 10 --rest 20     a quick look, 3 minutes
 #[derive(Parser)]
 #[command(name = "cargo bench-cluster", verbatim_doc_comment)]
 struct Args {
@@ -34,10 +37,11 @@ struct Args {
     /// Print JSON instead of the table.
     #[arg(long)]
     json: bool,
-    /// Use an existing cluster, in which the operator is installed: a context of your kubeconfig. Memory cannot be
-    /// measured there.
-    #[arg(long, env = CONTEXT_ENV)]
-    context: Option<String>,
+    #[command(flatten)]
+    cluster: ClusterArguments,
+    /// Seconds between two changes; the operator writes a ConfigMap once a second.
+    #[arg(long, default_value_t = 1.2, value_parser = seconds, value_name = "SECONDS")]
+    step: f64,
     /// Leave the namespaces as they are at the end.
     #[arg(long)]
     keep: bool,
@@ -70,15 +74,15 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<()> {
     let progress = Progress::stderr();
-    let cluster = match args.context {
-        Some(context) => Cluster::existing(context),
-        None => cluster::up(&progress)?,
-    };
-    if cluster.is_own() && !args.skip_install {
-        cluster::install(&cluster, None, &progress)?;
+    let cluster = args.cluster.cluster(&progress)?;
+    // Cases of `cargo e2e` need the installed operator to rest.
+    let turn = turn(Kind::Exclusive, &progress)?;
+    if !args.skip_install {
+        cluster::install(&cluster, args.cluster.images(), &progress)?;
     }
     let options = Options {
         changes: args.changes,
+        step: Duration::from_secs_f64(args.step),
         rest: Duration::from_secs(args.rest),
         services: args.services,
         keep: args.keep,
@@ -89,7 +93,13 @@ fn run(args: Args) -> Result<()> {
     progress.line(format_args!("{} changes each: this takes about {minutes} min", args.changes));
     let runtime = Runtime::new().context("failed to start the runtime")?;
     let outcome = runtime.block_on(bench::run(&cluster, &options, &progress))?;
+    drop(turn);
     print(&outcome, args.json, &progress)
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (1.2..=60.0).contains(&seconds) { Ok(seconds) } else { Err("from 1.2 to 60".to_owned()) }
 }
 
 fn print(outcome: &Outcome, json: bool, progress: &Progress) -> Result<()> {
