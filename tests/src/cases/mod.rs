@@ -1,6 +1,6 @@
 //! The cluster cases, a file an area. A new file is one line here and one in [`all`].
 //!
-//! ```ignore
+//! ```text
 //! pub fn cases() -> Vec<Case> {
 //!     vec![Case::shared("discovery", "a sentence that says what holds", a_sentence).limit(120)]
 //! }

@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -188,8 +191,9 @@ fn lock_file() -> Result<File> {
     file.with_context(|| format!("failed to open {}", path.display()))
 }
 
-/// A namespace that a person recognises, and that two runs do not share.
+/// A namespace that a person recognises, and that no two cases share: not in this run, nor in another one.
 fn namespace_of(name: &str) -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(1);
     let letters = name
         .chars()
         .map(|letter| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' });
@@ -200,11 +204,15 @@ fn namespace_of(name: &str) -> String {
         }
     }
     let now = jiff::Timestamp::now().as_millisecond();
-    format!("{}-{:07x}", slug.trim_end_matches('-'), now & 0xfff_ffff)
+    // Cases start in the same millisecond, so the time alone tells only runs apart.
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("{}-{:06x}-{number}", slug.trim_end_matches('-'), now & 0xff_ffff)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -212,5 +220,11 @@ mod tests {
         let name = namespace_of("An ordinary Service, added: no pod (with 0.42.4) is ever replaced");
         assert!(name.starts_with("e2e-an-ordinary-service-added-no-pod"), "{name}");
         assert!(name.len() <= 63 && !name.contains("--"), "{name}");
+    }
+
+    #[test]
+    fn cases_that_start_in_the_same_moment_and_are_called_alike_do_not_share_a_namespace() {
+        let names: BTreeSet<String> = (0..100).map(|_| namespace_of("an ordinary Service")).collect();
+        assert_eq!(names.len(), 100);
     }
 }
