@@ -30,8 +30,8 @@ use crate::{
     query_state::QueryStates,
     status::Asker,
     watch::{
-        Guarded, Indices, OwnedChange, QueryRef, Scope, StoreApiService, StoreApiSlice, Told, Wakes, feed,
-        store_api_only, watch_owned,
+        Guarded, Indices, OwnedChange, QueryRef, Scope, StoreApiService, StoreApiSlice, Told, Wakes,
+        WatchBackoff, feed, store_api_only, watch_owned,
     },
 };
 
@@ -121,7 +121,8 @@ where
 
 fn start_controller(context: &Arc<Context>, scope: &Scope, parts: &mut JoinSet<&'static str>) {
     let controller = Controller::new(api::<Guarded>(&context.client, scope), watcher::Config::default())
-        .with_config(controller::Config::default().concurrency(CONCURRENCY));
+        .with_config(controller::Config::default().concurrency(CONCURRENCY))
+        .trigger_backoff(WatchBackoff::default());
     let wakes = context.wakes.register(scope.clone(), controller.store());
     let results = controller.reconcile_on(wakes).run(reconcile, retry, Arc::clone(context));
     let context = Arc::clone(context);

@@ -10,7 +10,7 @@ use kube::{
 use parking_lot::RwLock;
 use serde::de::DeserializeOwned;
 
-use super::{Change, Index, Row, Scope};
+use super::{Change, Index, Row, Scope, WatchBackoff};
 
 /// What a feed tells.
 pub enum Told<R> {
@@ -32,7 +32,7 @@ pub async fn feed<K, R>(
     R: Row + From<K>,
 {
     let mut listed: Vec<R> = Vec::new();
-    let events = watcher(api, config).default_backoff();
+    let events = watcher(api, config).backoff(WatchBackoff::default());
     pin_mut!(events);
     while let Some(event) = events.next().await {
         match event {

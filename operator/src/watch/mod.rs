@@ -6,6 +6,7 @@
 //!  owned    ──► watch_owned (metadata) ─────────────────────►   "   (and a full look)
 //! ```
 
+mod backoff;
 mod feed;
 mod index;
 mod owned;
@@ -19,6 +20,7 @@ use crds::names::labels;
 use kube::runtime::watcher;
 use parking_lot::RwLock;
 
+pub use backoff::WatchBackoff;
 pub use feed::{Told, feed};
 pub use index::{Change, Index, Row, Scope};
 pub use owned::{OwnedChange, watch_owned};

@@ -11,7 +11,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{QueryRef, Scope};
+use super::{QueryRef, Scope, WatchBackoff};
 
 /// Something that was made for a ThanosQuery changed.
 pub enum OwnedChange {
@@ -32,7 +32,7 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let config = watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::OPERATOR));
-    let events = watcher(api, config).default_backoff();
+    let events = watcher(api, config).backoff(WatchBackoff::default());
     pin_mut!(events);
     while let Some(event) = events.next().await {
         let (object, deleted) = match event {
