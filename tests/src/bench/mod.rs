@@ -133,7 +133,7 @@ async fn measure(
     let site = &*site;
     let observers = Observers::start(site).await?;
     let (before, restarts) = (site.snapshot().await?, site.restarts().await?);
-    let writes = operator.writes().await?;
+    let writes = operator.writes_when_calm().await?;
 
     let mut changes = Vec::new();
     for form in [Form::ClusterIp, Form::Headless] {

@@ -1,10 +1,11 @@
 //! The installed operator: what it counts, and how much memory it and the agents take.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, ResourceExt as _, api::ListParams};
+use tokio::time::sleep;
 
 use super::probe::Probe;
 use crate::{
@@ -17,6 +18,9 @@ const PORT: u16 = 8080;
 
 /// The metric that counts writes.
 const WRITES: &str = "thanos_operator_writes_total";
+
+/// How long nothing was written when it is calm.
+const CALM: Duration = Duration::from_secs(4);
 
 /// The installed operator.
 pub struct Installed {
@@ -58,6 +62,24 @@ impl Installed {
         let mut probe = Probe::new(&self.cluster, &self.client, &self.pod, PORT)?;
         let text = probe.get("/metrics").await.context("the operator's metrics")?;
         Ok(Writes::read(&String::from_utf8_lossy(&text)))
+    }
+
+    /// What it has written, once it writes no more: the last status of a start comes after the pods are ready.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn writes_when_calm(&self) -> Result<Writes> {
+        let mut writes = self.writes().await?;
+        // Where others are at work, too, it may never be calm.
+        for _ in 0..10 {
+            sleep(CALM).await;
+            let now = self.writes().await?;
+            if now == writes {
+                break;
+            }
+            writes = now;
+        }
+        Ok(writes)
     }
 
     /// Its memory in MiB; none when its processes cannot be seen from here.
