@@ -38,7 +38,8 @@ fn print_crds() -> anyhow::Result<()> {
 }
 
 fn run(arguments: RunArguments) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&arguments.log_level)
+    // The client logs every failed request itself, beside the step that failed and says what comes of it.
+    let filter = EnvFilter::try_new(format!("kube_client::client::builder=off,{}", arguments.log_level))
         .with_context(|| format!("--log-level {:?} cannot be read", arguments.log_level))?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -1,21 +1,28 @@
 //! Promise 4: no good endpoint is lost, whatever dies.
 
-use std::{fs, time::Duration};
+use std::{fs, net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use crds::names::pod::{AGENT_CONTAINER, QUERY_CONTAINER};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use kube::ResourceExt as _;
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::time::Instant;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
 
 use super::Case;
+use crate::cluster::{self, config::NODE_ADDRESS};
 use crate::fixtures::{
     Always, Queriers, Store, StoreService, World, eventually, pod_state::restarts_of, queriers::FOLLOW,
 };
 
 /// How long the API server is away.
 const OUTAGE: Duration = Duration::from_secs(60);
+
+/// How long the cluster's own parts may take until they follow again.
+const RECOVERY: Duration = Duration::from_secs(150);
 
 /// The cases of this file.
 pub fn cases() -> Vec<Case> {
@@ -272,10 +279,37 @@ async fn api_server_away(world: World) -> Result<()> {
     let cluster = world.cluster().clone();
     tokio::task::spawn_blocking(move || cluster.start_api_server()).await??;
 
-    world.service(&StoreService::of("b")).await?;
+    let service = world.service(&StoreService::of("b")).await?;
+    eventually(FOLLOW, "every agent has the document with both stores", || async {
+        for pod in queriers.pods().await? {
+            let applied = queriers.agent_of(&pod).await?.applied.context("nothing applied")?;
+            if applied.endpoints != 2 {
+                bail!("{} has {applied:?}", pod.name_any());
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    // DNS and kube-proxy have watches of their own, which rest for up to a minute after such an outage.
+    cluster_knows(&service).await?;
     queriers.every_pod_lists(&["a", "b"]).await?;
     for always in always {
         always.held().await?;
     }
     queriers.unchanged_since(&before).await
+}
+
+/// Waits until the cluster itself resolves and connects `service`.
+async fn cluster_knows(service: &Service) -> Result<()> {
+    let (name, namespace) = (service.name_any(), service.namespace().unwrap_or_default());
+    let question = format!("{name}.{namespace}.svc.cluster.local");
+    let server = SocketAddr::new(NODE_ADDRESS.parse()?, 53);
+    eventually(RECOVERY, format!("the cluster's DNS and proxy know {question}"), || async {
+        let asked = question.clone();
+        let address = tokio::task::spawn_blocking(move || cluster::lookup(server, &asked)).await?;
+        let address = address.context("no address")?;
+        timeout(Duration::from_secs(2), TcpStream::connect((address, 80))).await.context("no answer")??;
+        Ok(())
+    })
+    .await
 }
