@@ -2,8 +2,10 @@
 
 pub mod names;
 pub mod thanos_query;
+pub mod thanos_query_status;
 
-pub use thanos_query::{ThanosQuery, ThanosQuerySpec, ThanosQueryStatus};
+pub use thanos_query::{ThanosQuery, ThanosQuerySpec};
+pub use thanos_query_status::ThanosQueryStatus;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use crds::{ThanosQuery, ThanosQueryStatus, thanos_query::Rollout};
+use crds::{ThanosQuery, ThanosQueryStatus, thanos_query_status::Rollout};
 use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::ConfigMap},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,

@@ -139,8 +139,7 @@ pub async fn apply_config_map(
     if let Some(last) = pace.config_map_written {
         let wait = (last + WRITE_INTERVAL).saturating_duration_since(pace.now);
         if !wait.is_zero() {
-            outcome.again = Some(wait);
-            outcome.complete = false;
+            outcome.come_back(wait);
             return Ok(outcome);
         }
     }

@@ -4,7 +4,7 @@ mod outcome;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use crds::{ThanosQuery, ThanosQueryStatus, thanos_query::Rollout};
+use crds::{ThanosQuery, ThanosQueryStatus, thanos_query_status::Rollout};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{

@@ -3,7 +3,7 @@
 use crds::{
     ThanosQuery, ThanosQueryStatus,
     names::{conditions, reasons},
-    thanos_query::{DocumentStatus, EndpointCounts, RejectedService, Rollout, WorkloadStatus},
+    thanos_query_status::{DocumentStatus, EndpointCounts, RejectedService, Rollout, WorkloadStatus},
 };
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;

@@ -1,0 +1,135 @@
+//! The status of a `ThanosQuery`: what the operator found and did.
+//!
+//! A `///` here is what `kubectl explain` prints. `querierStatus` and `paused` are upstream's (reference "Peers and
+//! user needs", section 2.2).
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+
+/// What the operator found and did.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ThanosQueryStatus {
+    /// Ready, EndpointsSynced, Paused, and a named warning for each thing that needs a look.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "conditions")]
+    pub conditions: Vec<Condition>,
+
+    /// Generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// Whether the operator leaves this object alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
+
+    /// Version of Thanos that the queriers are configured for, or "unknown".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+
+    /// Number of endpoints by type, and of Services left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<EndpointCounts>,
+
+    /// The first 20 Services that carry the StoreAPI labels and are left out, with the reason and the remedy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejected: Vec<RejectedService>,
+
+    /// The endpoint document in the ConfigMap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<DocumentStatus>,
+
+    /// Querier pods that have the current document, of all: n/n.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synced: Option<String>,
+
+    /// The last change of the pod template, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_rollout: Option<Rollout>,
+
+    /// Pods of the queriers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub querier_status: Option<WorkloadStatus>,
+}
+
+/// Number of endpoints by type.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointCounts {
+    /// All of them.
+    pub total: i32,
+    /// In the file: change without a restart.
+    pub regular: i32,
+    /// Asked always.
+    pub strict: i32,
+    /// Balanced over the addresses behind one name.
+    pub group: i32,
+    /// Both.
+    pub group_strict: i32,
+    /// Services left out.
+    pub rejected: i32,
+}
+
+/// A Service that carries the StoreAPI labels and is left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RejectedService {
+    /// Namespace of the Service.
+    pub namespace: String,
+    /// Name of the Service.
+    pub name: String,
+    /// One word.
+    pub reason: String,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+/// The endpoint document in the ConfigMap.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DocumentStatus {
+    /// Name of the ConfigMap.
+    pub config_map: String,
+    /// Grows with every change of the endpoints.
+    pub generation: i64,
+    /// SHA-256 of the document.
+    pub sha256: String,
+}
+
+/// A change of the pod template: every pod is replaced, one at a time.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollout {
+    /// When the template was changed.
+    pub time: Time,
+    /// Why, for people.
+    pub reason: String,
+    /// Every difference, one a line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
+}
+
+/// Pods of one Deployment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadStatus {
+    /// Pods that exist.
+    pub replicas: i32,
+    /// Pods of the current template.
+    pub updated_replicas: i32,
+    /// Pods that are available.
+    pub available_replicas: i32,
+    /// Pods that are still wanted.
+    pub unavailable_replicas: i32,
+    /// Pods that are ready.
+    pub ready_replicas: i32,
+}
+
+// Conditions are merged by type, as kubectl and server-side apply expect.
+fn conditions(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = Vec::<Condition>::json_schema(generator);
+    schema.insert("x-kubernetes-list-type".to_owned(), "map".into());
+    schema.insert("x-kubernetes-list-map-keys".to_owned(), serde_json::json!(["type"]));
+    schema
+}
