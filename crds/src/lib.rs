@@ -1,6 +1,10 @@
 //! The ThanosQuery API, and every name that the operator, its manifests and its tests share.
 
+pub mod common_fields;
 pub mod names;
+pub mod query_frontend;
+mod schema;
+pub mod service_discovery;
 pub mod thanos_query;
 pub mod thanos_query_status;
 

@@ -6,6 +6,9 @@
 
 /// Field manager of every write.
 pub const FIELD_MANAGER: &str = "thanos-operator";
+/// Field managers with which thanos-community/thanos-operator updates its objects: the name of its program, in its
+/// image and when it is built by hand. What they own becomes ours when its objects are taken over.
+pub const UPSTREAM_MANAGERS: [&str; 2] = ["manager", "thanos-operator"];
 /// Name that Events and conditions come from.
 pub const CONTROLLER: &str = "thanos-operator";
 
@@ -47,19 +50,34 @@ pub mod labels {
     /// The value of a type label that counts as if the label were absent.
     pub const FALSE: &str = "false";
 
-    /// Prefixes of labels and annotations with which tools mark *their* objects. What starts with one of these
-    /// is never copied from a ThanosQuery to what is made from it: it would mislead the tool, and a change of it
-    /// would restart every pod.
-    pub const TOOL_PREFIXES: [&str; 9] = [
-        "kubectl.kubernetes.io/",
-        "argocd.argoproj.io/",
-        "kustomize.toolkit.fluxcd.io/",
-        "helm.toolkit.fluxcd.io/",
-        "fluxcd.io/",
-        "helm.sh/",
-        "meta.helm.sh/",
-        "objectset.rio.cattle.io/",
-        "app.kubernetes.io/",
+    /// Value of [`NAME`] for a query frontend.
+    pub const QUERY_FRONTEND: &str = "thanos-query-frontend";
+    /// Value of [`COMPONENT`] for a query frontend.
+    pub const QUERY_FRONTEND_LAYER: &str = "query-frontend";
+
+    /// Labels of a ThanosQuery that make its query Service an endpoint of others; they belong to no other Service.
+    pub const ENDPOINT_LABELS: [&str; 5] =
+        [STORE_API, "operator.thanos.io/endpoint", ENDPOINT_STRICT, ENDPOINT_GROUP, ENDPOINT_GROUP_STRICT];
+
+    /// Domains of labels and annotations with which tools mark *their* objects; their subdomains count too. What is of
+    /// such a domain is never copied from a ThanosQuery to what is made from it: it would mislead the tool, and a
+    /// change of it would restart every pod.
+    pub const TOOL_DOMAINS: [&str; 15] = [
+        "kubectl.kubernetes.io",
+        "app.kubernetes.io",
+        "argoproj.io",
+        "fluxcd.io",
+        "helm.sh",
+        "cattle.io",
+        "k14s.io",
+        "config.k8s.io",
+        "config.kubernetes.io",
+        "gke.io",
+        "operatorframework.io",
+        "operators.coreos.com",
+        "pulumi.com",
+        "crossplane.io",
+        "kyverno.io",
     ];
 }
 
@@ -67,6 +85,20 @@ pub mod labels {
 pub mod annotations {
     /// On a Service: name of the TCP port that serves the StoreAPI, when it is not `grpc`.
     pub const PORT: &str = "operator.thanos.io/port";
+    /// On a ThanosQuery that is paused for thanos-community/thanos-operator: `true` lets this operator work on it.
+    pub const TAKE_OVER: &str = "operator.thanos.io/take-over";
+    /// On a ThanosQuery: the hash in its condition `DefaultsOutdated`; the new defaults of the operator are rolled out.
+    pub const ACCEPT_DEFAULTS: &str = "operator.thanos.io/accept-defaults";
+    /// On a Deployment of ours: hash of the pod template that was applied last.
+    pub const TEMPLATE_HASH: &str = "operator.thanos.io/template-hash";
+    /// On a Deployment of ours: hash of what users and endpoints say about the pod template. While it stays, a template
+    /// that changes does so for the operator's own defaults.
+    pub const TEMPLATE_INPUTS: &str = "operator.thanos.io/template-inputs";
+    /// On a Deployment of ours: `spec.replicas` of the ThanosQuery as it was applied last, so that a later change of it
+    /// is told from one that another writer made.
+    pub const REPLICAS: &str = "operator.thanos.io/replicas";
+    /// Domain of the annotations above; they are about the object that carries them, and are not copied.
+    pub const OWN_DOMAIN: &str = "operator.thanos.io";
     /// On an object of ours: hash of what was applied last, so that a field that is no longer wanted is noticed.
     pub const APPLIED_HASH: &str = "operator.thanos.io/applied-hash";
 }
@@ -75,6 +107,8 @@ pub mod annotations {
 pub mod pod {
     /// Container of the querier.
     pub const QUERY_CONTAINER: &str = "thanos-query";
+    /// Container of the query frontend.
+    pub const FRONTEND_CONTAINER: &str = "thanos-query-frontend";
     /// Container of the agent.
     pub const AGENT_CONTAINER: &str = "sd-agent";
     /// Name of the StoreAPI port: of the querier, and of discovered Services without a port annotation.
@@ -105,6 +139,16 @@ pub mod pod {
     pub const TOKEN_VOLUME: &str = "sd-agent-token";
     /// Where API clients look for their token.
     pub const TOKEN_FOLDER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+    /// Volume with the cache configuration of the frontend.
+    pub const CACHE_VOLUME: &str = "cache-config";
+    /// Where it is mounted.
+    pub const CACHE_FOLDER: &str = "/etc/thanos/cache";
+    /// Name of the file in it.
+    pub const CACHE_FILE: &str = "config.yaml";
+    /// Folder below which each of `configMaps` is mounted.
+    pub const CONFIG_MAPS_FOLDER: &str = "/etc/thanos/configmaps";
+    /// Folder below which each of `secrets` is mounted.
+    pub const SECRETS_FOLDER: &str = "/etc/thanos/secrets";
     /// User and group of the agent; fixed, because the file's folder is sticky.
     pub const AGENT_USER: i64 = 65532;
 }
@@ -121,6 +165,20 @@ pub mod conditions {
     pub const INVALID: &str = "Invalid";
     /// Warning: an object of a name that is needed belongs to somebody else.
     pub const FOREIGN_OBJECT: &str = "ForeignObject";
+    /// The operator cannot go on before somebody changes something; what kstatus and Flux take for failed.
+    pub const STALLED: &str = "Stalled";
+    /// Warning: a write was refused.
+    pub const APPLY_FAILED: &str = "ApplyFailed";
+    /// Warning: somebody else keeps changing the pod template; this operator has stopped answering.
+    pub const FOREIGN_WRITER: &str = "ForeignWriter";
+    /// The operator has newer defaults for the pods, which are not rolled out yet.
+    pub const DEFAULTS_OUTDATED: &str = "DefaultsOutdated";
+    /// Warning: a ServiceMonitor is asked for, and the cluster has no such kind.
+    pub const SERVICE_MONITOR_MISSING: &str = "ServiceMonitorMissing";
+    /// Warning: no single query Service for the frontend.
+    pub const QUERY_SERVICE_MISSING: &str = "QueryServiceMissing";
+    /// Something that works, but not as it seems: an argument that replaces one of the operator's, a field without effect.
+    pub const REMARKS: &str = "Remarks";
     /// Warning: nothing tells which Thanos release runs.
     pub const VERSION_UNKNOWN: &str = "VersionUnknown";
     /// Warning: Services that carry the StoreAPI labels are left out.
@@ -167,6 +225,20 @@ pub mod reasons {
     pub const ENDPOINTS_CHANGED: &str = "EndpointsChanged";
     /// A Service that looks like a StoreAPI is left out.
     pub const SERVICE_REJECTED: &str = "ServiceRejected";
+    /// Somebody else keeps changing what was applied.
+    pub const REVERTED: &str = "RevertedBySomebodyElse";
+    /// Another object has its turn, or a person has to say so.
+    pub const WAITING: &str = "Waiting";
+    /// The kind is not installed.
+    pub const KIND_MISSING: &str = "KindNotInstalled";
+    /// No Service, or more than one.
+    pub const NOT_ONE_SERVICE: &str = "NotOneService";
+    /// For information.
+    pub const REMARKS: &str = "Remarks";
+    /// Not everything that is wanted is applied yet.
+    pub const PENDING: &str = "Pending";
+    /// Paused for another operator, while this one works.
+    pub const TAKEN_OVER: &str = "TakenOver";
     /// The version cannot be told from the image.
     pub const VERSION_UNKNOWN: &str = "VersionUnknown";
 }

@@ -51,6 +51,14 @@ pub struct ThanosQueryStatus {
     /// Pods of the queriers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub querier_status: Option<WorkloadStatus>,
+
+    /// Pods of the query frontend, when there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query_frontend_status: Option<WorkloadStatus>,
+
+    /// Labels that select the querier pods, for autoscalers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
 }
 
 /// Number of endpoints by type.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crds::{ThanosQuery, names::pod, thanos_query::AgentSource};
+use crds::{ThanosQuery, names::pod, service_discovery::AgentSource};
 use k8s_openapi::{
     api::core::v1::{
         Capabilities, ConfigMapProjection, Container, ContainerPort, DownwardAPIProjection,

@@ -1,6 +1,6 @@
 //! Image and release of Thanos.
 
-use crds::thanos_query::CommonFields;
+use crds::common_fields::CommonFields;
 use sd_agent::{ThanosVersion, version::OLDEST};
 
 use crate::config::{DEFAULT_IMAGE, DEFAULT_VERSION};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crds::{
     ThanosQuery,
-    names::{labels, labels::TOOL_PREFIXES},
+    names::{labels, labels::TOOL_DOMAINS},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource;
@@ -109,7 +109,10 @@ fn owner(query: &ThanosQuery) -> Option<OwnerReference> {
 }
 
 fn is_of_a_tool(name: &str) -> bool {
-    TOOL_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    let Some((domain, _)) = name.split_once('/') else { return false };
+    TOOL_DOMAINS
+        .iter()
+        .any(|tool| domain.strip_suffix(tool).is_some_and(|sub| sub.is_empty() || sub.ends_with('.')))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ mod thanos_args;
 use crds::{
     ThanosQuery,
     names::pod,
-    thanos_query::{AgentSource, DiscoveryMode},
+    service_discovery::{AgentSource, DiscoveryMode},
 };
 use jiff::Timestamp;
 use k8s_openapi::api::{
