@@ -50,6 +50,8 @@ pub mod labels {
     /// The value of a type label that counts as if the label were absent.
     pub const FALSE: &str = "false";
 
+    /// Value of [`NAME`] for the queriers' second Service.
+    pub const QUERY_BALANCED: &str = "thanos-query-balanced";
     /// Value of [`NAME`] for a query frontend.
     pub const QUERY_FRONTEND: &str = "thanos-query-frontend";
     /// Value of [`COMPONENT`] for a query frontend.

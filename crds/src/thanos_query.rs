@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    common_fields::CommonFields, query_frontend::QueryFrontendSpec, schema,
+    common_fields::CommonFields, names::{annotations::TAKE_OVER, labels::TRUE}, query_frontend::QueryFrontendSpec, schema,
     service_discovery::ServiceDiscovery, thanos_query_status::ThanosQueryStatus,
 };
 
@@ -126,6 +126,16 @@ pub enum GrpcProxyStrategy {
     #[default]
     Eager,
     Lazy,
+}
+
+// === impl ThanosQuery ===
+
+impl ThanosQuery {
+    /// Whether this operator works on it although it is paused, which is what upstream's operator obeys.
+    pub fn is_taken_over(&self) -> bool {
+        let annotations = self.metadata.annotations.as_ref();
+        annotations.and_then(|all| all.get(TAKE_OVER)).is_some_and(|value| value == TRUE)
+    }
 }
 
 // === impl GrpcProxyStrategy ===

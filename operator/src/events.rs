@@ -25,8 +25,22 @@ const NOTE_LIMIT: usize = 1024;
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happened {
-    /// The pod template changed.
-    Rollout(String),
+    /// A pod template changed.
+    Rollout {
+        /// `pods` or `frontend pods`.
+        pods: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// A condition of status that a person should look at.
+    Condition {
+        /// Its type.
+        type_: String,
+        /// What it says.
+        message: String,
+        /// Whether something is wrong.
+        is_warning: bool,
+    },
     /// A Service was left out, or counts for something else than it seems.
     ServiceRejected {
         /// Its namespace and name.
@@ -55,10 +69,13 @@ pub struct Events {
 // === impl Happened ===
 
 impl Happened {
-    fn parts(&self) -> (&'static str, &'static str, String) {
+    fn parts(&self) -> (&'static str, &str, String) {
         match self {
-            Self::Rollout(reason) => {
-                ("Normal", reasons::ROLLOUT, format!("pods are replaced one at a time: {reason}"))
+            Self::Rollout { pods, reason } => {
+                ("Normal", reasons::ROLLOUT, format!("{pods} are replaced one at a time: {reason}"))
+            }
+            Self::Condition { type_, message, is_warning } => {
+                (if *is_warning { "Warning" } else { "Normal" }, type_, message.clone())
             }
             Self::ServiceRejected { service, word, message } => {
                 ("Warning", reasons::SERVICE_REJECTED, format!("Service {service}: {word}: {message}"))
@@ -108,6 +125,7 @@ impl Events {
         };
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
         let at_once = Arc::clone(&self.at_once);
+        let reason = reason.to_owned();
         tokio::spawn(async move {
             // A thousand bad Services at once are no reason to flood the API.
             let _turn = at_once.acquire().await;

@@ -14,7 +14,9 @@ use k8s_openapi::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::{apply::Settling, discovery::Rejected, status::AgentAnswers, watch::QueryRef};
+use crate::{
+    apply::DeploymentMemory, discovery::Rejected, plan::Running, status::AgentAnswers, watch::QueryRef,
+};
 
 // More changes than this are not told apart.
 const LONGEST_LIST: usize = 100;
@@ -60,12 +62,12 @@ pub struct QueryState {
     pub uid: Option<String>,
     /// Generation, labels and annotations as of the last full look.
     pub seen: Option<Seen>,
-    /// Versions that our own writes made, by object: their events are no news.
-    pub written: BTreeMap<&'static str, String>,
+    /// Versions that our own writes made, by kind and name: their events are no news.
+    pub written: BTreeMap<(&'static str, String), String>,
     /// What is there, as of the last write or full look.
     pub applied: Option<Applied>,
-    /// The Deployment as of the last full look, without its template: for a status that is written later.
-    pub deployment: Option<Deployment>,
+    /// The Deployments as of the last full look, without their templates: for a status that is written later.
+    pub deployments: Deployments,
     /// When the ConfigMap was written last.
     pub config_map_written: Option<Instant>,
     /// When the status was written last.
@@ -73,15 +75,37 @@ pub struct QueryState {
     /// When another object than these two was written last.
     pub objects_written: Option<Instant>,
     /// The status that was written last; the watched object may be older.
-    pub status: Option<ThanosQueryStatus>,
-    /// Waits for a burst of strict and group changes to end.
-    pub settling: Settling,
+    pub status: Option<WrittenStatus>,
+    /// What is remembered of the queriers' Deployment.
+    pub queriers: DeploymentMemory,
+    /// What is remembered of the frontend's.
+    pub frontend: DeploymentMemory,
+    /// Whether it is known that there is nothing of a frontend left.
+    pub has_no_frontend: bool,
     /// A rollout that status does not tell yet.
     pub rollout: Option<Rollout>,
     /// What of the spec cannot be done and was told by an Event.
     pub refused: Option<String>,
     /// Services for which an Event was sent.
     pub told: Option<BTreeSet<Rejected>>,
+}
+
+/// The Deployments of both workloads.
+#[derive(Clone, Debug, Default)]
+pub struct Deployments {
+    /// Of the queriers.
+    pub queriers: Option<Deployment>,
+    /// Of the frontend.
+    pub frontend: Option<Deployment>,
+}
+
+/// A status as it was written.
+#[derive(Clone, Debug)]
+pub struct WrittenStatus {
+    /// The status.
+    pub status: ThanosQueryStatus,
+    /// Version of the ThanosQuery that the write made.
+    pub version: Option<String>,
 }
 
 /// What a ThanosQuery asks for, apart from its status.
@@ -96,10 +120,14 @@ pub struct Seen {
 }
 
 /// What is there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Applied {
     /// The ConfigMap as the API returned it.
     pub config_map: Option<ConfigMap>,
+    /// Those of earlier names.
+    pub former_config_maps: Vec<ConfigMap>,
+    /// What runs.
+    pub running: Running,
     /// Hash of everything else that is wanted and there.
     pub rest: String,
 }
@@ -174,8 +202,8 @@ mod tests {
     #[test]
     fn changes_that_nobody_looks_at_do_not_pile_up() {
         let noted = Mutex::new(Noted::default());
-        let mut state = QueryState { written: [("Role", "1".to_owned())].into(), ..QueryState::default() };
-        state.applied = Some(Applied { config_map: None, rest: String::new() });
+        let mut state = QueryState { written: [(("Role", "r".to_owned()), "1".to_owned())].into(), ..QueryState::default() };
+        state.applied = Some(Applied::default());
         let seen = Seen { generation: None, labels: None, annotations: None };
         state.seen = Some(seen.clone());
         (0..1000).for_each(|_| noted.lock().touch(Some("1".to_owned())));

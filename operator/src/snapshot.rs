@@ -5,6 +5,7 @@
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
+use crds::{ThanosQuery, names::labels};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
@@ -14,13 +15,14 @@ use k8s_openapi::{
         rbac::v1::{Role, RoleBinding},
     },
 };
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, api::ListParams};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::{
+    apply::Ownership,
     discovery::Watched,
-    plan::Names,
+    plan::{Names, payload_of, service_monitor::ServiceMonitor},
     watch::{Indices, StoreApiService, StoreApiSlice},
 };
 
@@ -32,18 +34,44 @@ pub const API_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Live {
     /// The ConfigMap of the endpoints.
     pub config_map: Option<ConfigMap>,
-    /// Identity of the pods.
-    pub service_account: Option<ServiceAccount>,
+    /// ConfigMaps of earlier names, which old pods may read.
+    pub former_config_maps: Vec<ConfigMap>,
     /// The agent's right.
     pub role: Option<Role>,
     /// Gives it to the pods.
     pub role_binding: Option<RoleBinding>,
-    /// The queriers' Service.
+    /// The queriers' Service with one address.
+    pub balanced: Option<Service>,
+    /// The queriers.
+    pub queriers: LiveWorkload,
+    /// The query frontend.
+    pub frontend: LiveWorkload,
+}
+
+/// The objects of one workload as the API has them.
+#[derive(Clone, Debug, Default)]
+pub struct LiveWorkload {
+    /// Identity of the pods.
+    pub service_account: Option<ServiceAccount>,
+    /// Their Service.
     pub service: Option<Service>,
     /// The disruption budget.
     pub disruption_budget: Option<PodDisruptionBudget>,
-    /// The queriers.
+    /// The ServiceMonitor, where the cluster knows that kind.
+    pub service_monitor: Option<ServiceMonitor>,
+    /// Whether the cluster knows that kind.
+    pub knows_service_monitors: bool,
+    /// The pods.
     pub deployment: Option<Deployment>,
+}
+
+/// What has to be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// The objects of a frontend; there may be some although none is wanted.
+    pub frontend: bool,
+    /// ServiceMonitors; the kind is installed.
+    pub service_monitors: bool,
 }
 
 /// An object could not be read.
@@ -86,18 +114,85 @@ pub fn watched(indices: &Indices, namespace: &str) -> Watched {
 ///
 /// # Errors
 /// When one of them cannot be read; a missing object is none.
-pub async fn live(client: &Client, names: &Names) -> Result<Live, ReadError> {
+pub async fn live(
+    client: &Client,
+    query: &ThanosQuery,
+    names: &Names,
+    reading: Reading,
+) -> Result<Live, ReadError> {
     let (namespace, querier) = (&names.namespace, &names.querier);
-    let (config_map, service_account, role, role_binding, service, disruption_budget, deployment) = tokio::try_join!(
+    let (config_map, former_config_maps, role, role_binding, balanced, queriers, frontend) = tokio::try_join!(
         get(client, namespace, &names.config_map),
+        former_config_maps(client, query, names),
         get(client, namespace, querier),
         get(client, namespace, querier),
-        get(client, namespace, querier),
-        get(client, namespace, querier),
-        get(client, namespace, querier),
-        get(client, namespace, querier),
+        get(client, namespace, &names.balanced),
+        workload(client, namespace, querier, reading),
+        async {
+            match reading.frontend {
+                true => workload(client, namespace, &names.frontend, reading).await,
+                false => Ok(LiveWorkload::default()),
+            }
+        },
     )?;
-    Ok(Live { config_map, service_account, role, role_binding, service, disruption_budget, deployment })
+    Ok(Live { config_map, former_config_maps, role, role_binding, balanced, queriers, frontend })
+}
+
+async fn workload(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    reading: Reading,
+) -> Result<LiveWorkload, ReadError> {
+    let (service_account, service, disruption_budget, service_monitor, deployment) = tokio::try_join!(
+        get(client, namespace, name),
+        get(client, namespace, name),
+        get(client, namespace, name),
+        async {
+            match reading.service_monitors {
+                true => get(client, namespace, name).await,
+                false => Ok(None),
+            }
+        },
+        get(client, namespace, name),
+    )?;
+    let knows_service_monitors = reading.service_monitors;
+    Ok(LiveWorkload {
+        service_account,
+        service,
+        disruption_budget,
+        service_monitor,
+        knows_service_monitors,
+        deployment,
+    })
+}
+
+/// Endpoint documents of this ThanosQuery under other names than the present one.
+async fn former_config_maps(
+    client: &Client,
+    query: &ThanosQuery,
+    names: &Names,
+) -> Result<Vec<ConfigMap>, ReadError> {
+    let about = || ("ConfigMap".to_owned(), names.namespace.clone(), format!("of ThanosQuery {}", names.query));
+    let ours = format!("{}={},{}={}", labels::MANAGED_BY, labels::OPERATOR, labels::OWNER, names.query);
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), &names.namespace);
+    let list = match timeout(API_TIMEOUT, api.list(&ListParams::default().labels(&ours))).await {
+        Ok(Ok(list)) => list,
+        Ok(Err(source)) => {
+            let (kind, namespace, name) = about();
+            return Err(ReadError::Api { kind, namespace, name, source: Box::new(source) });
+        }
+        Err(_) => {
+            let (kind, namespace, name) = about();
+            return Err(ReadError::Timeout { kind, namespace, name });
+        }
+    };
+    let is_former = |config_map: &ConfigMap| {
+        config_map.metadata.name.as_ref() != Some(&names.config_map)
+            && Ownership::is_controlled_by(&config_map.metadata, query)
+            && payload_of(config_map).meta().is_ok()
+    };
+    Ok(list.items.into_iter().filter(is_former).collect())
 }
 
 /// Reads one object; none when it is not there.

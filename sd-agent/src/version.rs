@@ -39,6 +39,8 @@ pub enum Feature {
     BalancedGroup,
     /// A strict group may carry a DNS prefix: accepted by 0.37 only.
     BalancedStrictGroup,
+    /// A query frontend is ready only when its queriers are (0.39).
+    FrontendAsksDownstream,
     /// Ready only after the first endpoint update (0.40); earlier releases are ready at once, with no stores.
     ReadyAfterDiscovery,
     /// TLS settings of a single endpoint in the file (0.42).
@@ -71,6 +73,7 @@ impl ThanosVersion {
             Feature::EndpointSdConfigFile => family >= (0, 38),
             Feature::BalancedGroup => family >= (0, 37),
             Feature::BalancedStrictGroup => family == (0, 37),
+            Feature::FrontendAsksDownstream => family >= (0, 39),
             Feature::ReadyAfterDiscovery => family >= (0, 40),
             Feature::EndpointTls | Feature::DualStackLookup => family >= (0, 42),
         }

@@ -4,152 +4,145 @@
 //! a timeout; an object is written only when what we want is not there already.
 
 mod covers;
+pub mod default_rollouts;
+mod error;
 mod ownership;
+mod reverts;
 mod settle;
+mod step;
+mod workload;
 
-use std::{fmt::Debug, time::Duration};
+use std::time::Duration;
 
-use crds::{
-    ThanosQuery,
-    names::{FIELD_MANAGER, annotations},
-};
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{apps::v1::Deployment, core::v1::ConfigMap},
-};
-use kube::{
-    Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, Preconditions},
-};
-use sd_agent::payload::sha256_hex;
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
-use tokio::time::{Instant, timeout};
+use crds::ThanosQuery;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+use kube::{Client, ResourceExt};
+use tokio::time::Instant;
 
 pub use covers::covers;
+pub use default_rollouts::{DefaultRollouts, DefaultsGate, TemplateChange, Turns};
+pub use error::ApplyError;
 pub use ownership::Ownership;
+pub use reverts::Reverts;
 pub use settle::Settling;
+pub use step::Owned;
+pub use workload::{DefaultsWait, DeploymentMemory, TURN_INTERVAL, Waits};
 
 use crate::{
-    plan::{Delivery, Plan},
-    snapshot::{API_TIMEOUT, Live},
+    plan::{ConfigMaps, Delivery, Monitor, Plan, WorkloadPlan},
+    snapshot::{Live, LiveWorkload},
 };
+use step::{Prepared, Step, is_of_our_making};
+use workload::apply_deployment;
 
 /// Two writes of one ThanosQuery's ConfigMap are at least this far apart.
 pub const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether an object of somebody else is still in the way.
-const FOREIGN_INTERVAL: Duration = Duration::from_secs(60);
+/// How long until an object that the API refused is tried again as it is: a quota or a webhook may have changed.
+const REFUSED_INTERVAL: Duration = Duration::from_secs(300);
 
 /// What was done.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// The ConfigMap as it is now.
     pub config_map: Option<ConfigMap>,
-    /// The Deployment as it is now.
-    pub deployment: Option<Deployment>,
+    /// Those of earlier names as they are now.
+    pub former_config_maps: Vec<ConfigMap>,
+    /// The Deployment of the queriers as it is now.
+    pub queriers: Option<Deployment>,
+    /// That of the frontend.
+    pub frontend: Option<Deployment>,
     /// Whether the ConfigMap was written.
     pub config_map_written: bool,
     /// Whether everything that is planned is there now.
     pub complete: bool,
     /// What to come back for.
     pub again: Option<Duration>,
-    /// Versions that our writes made, by kind.
-    pub versions: Vec<(&'static str, String)>,
+    /// Versions that our writes made, by kind and name.
+    pub versions: Vec<(&'static str, String, String)>,
     /// Objects of somebody else that are in the way.
     pub foreign: Vec<String>,
+    /// What the pods wait for.
+    pub waits: Waits,
+    /// Why the API will not have an object as it is planned.
+    pub refusals: Vec<String>,
 }
 
-/// A write did not succeed.
-#[derive(Debug, thiserror::Error)]
-pub enum ApplyError {
-    /// The API refused.
-    #[error("failed to {verb} {kind} {namespace}/{name}")]
-    Api {
-        /// `apply` or `delete`.
-        verb: &'static str,
-        /// Kind of the object.
-        kind: String,
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-        /// What the API said.
-        #[source]
-        source: Box<kube::Error>,
-    },
-    /// The API did not answer.
-    #[error("failed to {verb} {kind} {namespace}/{name}: no answer within {API_TIMEOUT:?}")]
-    Timeout {
-        /// `apply` or `delete`.
-        verb: &'static str,
-        /// Kind of the object.
-        kind: String,
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-    },
-    /// The object cannot be written as JSON.
-    #[error("failed to write {kind} {name} as JSON")]
-    Json {
-        /// Kind of the object.
-        kind: String,
-        /// Its name.
-        name: String,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-}
-
-/// When writes were made last, and what the pods wait for.
+/// When writes were made last, and what is remembered of the Deployments.
 pub struct Pace<'a> {
     /// Last write of the ConfigMap.
     pub config_map_written: Option<Instant>,
-    /// Strict and group endpoints that still change.
-    pub settling: &'a mut Settling,
+    /// Of the queriers.
+    pub queriers: &'a mut DeploymentMemory,
+    /// Of the frontend.
+    pub frontend: &'a mut DeploymentMemory,
+    /// Whether defaults of the operator may be rolled out.
+    pub gate: &'a dyn DefaultsGate,
     /// Now.
     pub now: Instant,
+}
+
+/// The ConfigMaps as the API has them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LiveConfigMaps<'a> {
+    /// The one that is wanted.
+    pub wanted: Option<&'a ConfigMap>,
+    /// Those of earlier names.
+    pub former: &'a [ConfigMap],
 }
 
 /// Fast path: only the endpoints may have changed.
 ///
 /// # Errors
 /// When the API refuses; [`ApplyError::is_conflict`] means that somebody else wrote meanwhile.
-pub async fn apply_config_map(
+pub async fn apply_config_maps(
     client: &Client,
     query: &ThanosQuery,
-    desired: Option<&ConfigMap>,
-    live: Option<&ConfigMap>,
-    pace: &Pace<'_>,
+    desired: &ConfigMaps,
+    live: LiveConfigMaps<'_>,
+    written: Option<Instant>,
+    now: Instant,
 ) -> Result<Outcome, ApplyError> {
-    let mut outcome = Outcome { config_map: live.cloned(), complete: true, ..Outcome::default() };
-    let Some(desired) = desired else { return Ok(outcome) };
-    if let Some(live) = live
-        && let Ownership::Foreign(why) = Ownership::of(&live.metadata, query)
-    {
-        outcome.note_foreign(desired, &why);
-        return Ok(outcome);
+    let mut outcome = Outcome { config_map: live.wanted.cloned(), complete: true, ..Outcome::default() };
+    let step = Step { client, query };
+    let wait =
+        written.map_or(Duration::ZERO, |last| (last + WRITE_INTERVAL).saturating_duration_since(now));
+    if let Some(wanted) = &desired.wanted {
+        outcome.config_map = config_map(&step, wanted, live.wanted, wait, &mut outcome).await?;
+    }
+    for former in &desired.former {
+        let live = live.former.iter().find(|live| live.metadata.name == former.metadata.name);
+        let there = config_map(&step, former, live, wait, &mut outcome).await?;
+        outcome.former_config_maps.extend(there);
+    }
+    Ok(outcome)
+}
+
+/// Brings one ConfigMap to what is wanted; returns it as it is now.
+async fn config_map(
+    step: &Step<'_>,
+    desired: &ConfigMap,
+    live: Option<&ConfigMap>,
+    wait: Duration,
+    outcome: &mut Outcome,
+) -> Result<Option<ConfigMap>, ApplyError> {
+    if step.is_foreign(desired, live, outcome) {
+        return Ok(live.cloned());
     }
     let prepared = Prepared::of(desired)?;
     if prepared.is_there(live)? {
-        return Ok(outcome);
+        return Ok(live.cloned());
     }
-    if let Some(last) = pace.config_map_written {
-        let wait = (last + WRITE_INTERVAL).saturating_duration_since(pace.now);
-        if !wait.is_zero() {
-            outcome.come_back(wait);
-            return Ok(outcome);
-        }
+    if !wait.is_zero() {
+        outcome.come_back(wait);
+        return Ok(live.cloned());
     }
     // Whoever wrote meanwhile wins, and we look again.
     let version = live.and_then(ResourceExt::resource_version);
-    let written: ConfigMap = prepared.apply(client, version).await?;
+    let written: ConfigMap = prepared.apply(step.client, version).await?;
     outcome.note_written(&written);
-    outcome.config_map = Some(written);
     outcome.config_map_written = true;
-    Ok(outcome)
+    Ok(Some(written))
 }
 
 /// Full path: everything.
@@ -164,227 +157,157 @@ pub async fn apply(
     pace: Pace<'_>,
 ) -> Result<Outcome, ApplyError> {
     // Without `..`: a new object does not compile until it has its place in this order.
-    let Plan {
-        names: _,
-        summary,
-        config_map,
-        service_account,
-        role,
-        role_binding,
-        service,
-        disruption_budget,
-        deployment,
-    } = plan;
-    let mut outcome =
-        apply_config_map(client, query, config_map.as_ref(), live.config_map.as_ref(), &pace).await?;
-    let has_endpoints = config_map.is_none() || (outcome.config_map.is_some() && outcome.foreign.is_empty());
+    let Plan { names: _, summary, config_maps, role, role_binding, queriers, balanced, frontend } = plan;
+    let Live {
+        config_map: live_config_map,
+        former_config_maps,
+        role: live_role,
+        role_binding: live_binding,
+        balanced: live_balanced,
+        queriers: live_queriers,
+        frontend: live_frontend,
+    } = live;
+    let there = LiveConfigMaps { wanted: live_config_map.as_ref(), former: &former_config_maps };
+    let written = pace.config_map_written;
+    let mut outcome = apply_config_maps(client, query, config_maps, there, written, pace.now).await?;
+    let has_endpoints =
+        config_maps.wanted.is_none() || (outcome.config_map.is_some() && outcome.foreign.is_empty());
 
     let step = Step { client, query };
-    step.apply(service_account, live.service_account.as_ref(), &mut outcome).await?;
     if let Some(role) = role {
-        step.apply(role, live.role.as_ref(), &mut outcome).await?;
+        step.apply(role, live_role.as_ref(), &mut outcome).await?;
     }
     if let Some(binding) = role_binding {
-        step.apply(binding, live.role_binding.as_ref(), &mut outcome).await?;
+        step.apply(binding, live_binding.as_ref(), &mut outcome).await?;
     }
-    step.apply(service, live.service.as_ref(), &mut outcome).await?;
-    match disruption_budget {
-        Some(budget) => step.apply(budget, live.disruption_budget.as_ref(), &mut outcome).await.map(drop)?,
-        None => step.delete(live.disruption_budget.as_ref()).await?,
+    around(&step, queriers, &live_queriers, &mut outcome).await?;
+    match balanced {
+        Some(service) => {
+            let applied = step.apply(service, live_balanced.as_ref(), &mut outcome).await;
+            outcome.unless_refused(applied)?;
+        }
+        None => step.delete(live_balanced.as_ref()).await?,
     }
-
-    outcome.deployment = live.deployment.clone();
-    let is_template_there = match pace.settling.wait(live.deployment.as_ref(), deployment, pace.now) {
-        _ if !has_endpoints => {
-            outcome.complete = false;
-            false
-        }
-        Some(wait) => {
-            outcome.come_back(wait);
-            false
-        }
-        None => {
-            if let Some(applied) = step.apply(deployment, live.deployment.as_ref(), &mut outcome).await? {
-                outcome.deployment = Some(applied);
+    match frontend {
+        Some(frontend) => {
+            around(&step, frontend, &live_frontend, &mut outcome).await?;
+            outcome.frontend = live_frontend.deployment.clone();
+            // Before the queriers: one that follows their release is known by having the same.
+            if let Some(desired) = &frontend.deployment {
+                let live = live_frontend.deployment.as_ref();
+                let applied =
+                    apply_deployment(&step, desired, live, pace.frontend, pace.gate, pace.now, &mut outcome);
+                let applied = applied.await;
+                if let Some((deployment, _)) = outcome.unless_refused(applied)? {
+                    outcome.frontend = deployment;
+                }
             }
-            true
         }
-    };
+        None => remove(&step, &live_frontend).await?,
+    }
+    outcome.queriers = live_queriers.deployment.clone();
+    let mut is_template_there = false;
+    match &queriers.deployment {
+        Some(desired) if has_endpoints => {
+            let live = live_queriers.deployment.as_ref();
+            let applied =
+                apply_deployment(&step, desired, live, pace.queriers, pace.gate, pace.now, &mut outcome);
+            let applied = applied.await;
+            if let Some((deployment, is_there)) = outcome.unless_refused(applied)? {
+                outcome.queriers = deployment;
+                is_template_there = is_there;
+            }
+        }
+        _ => {
+            outcome.waits.pending.push("the ConfigMap of the endpoints is not written yet".to_owned());
+            outcome.complete = false;
+        }
+    }
     // What the old pods use stays until the last of them is replaced; that rollout's end wakes us.
-    if is_template_there && outcome.deployment.as_ref().is_some_and(crate::status::is_rolled_out) {
+    if is_template_there && outcome.queriers.as_ref().is_some_and(crate::status::is_rolled_out) {
         if role.is_none() {
-            step.delete(live.role.as_ref()).await?;
+            step.delete(live_role.as_ref()).await?;
         }
         if role_binding.is_none() {
-            step.delete(live.role_binding.as_ref()).await?;
+            step.delete(live_binding.as_ref()).await?;
         }
         if summary.delivery == Delivery::Flags {
-            step.delete(live.config_map.as_ref()).await?;
+            step.delete(live_config_map.as_ref()).await?;
             outcome.config_map = None;
         }
+        for former in &former_config_maps {
+            step.delete(Some(former)).await?;
+        }
+        outcome.former_config_maps.clear();
     }
     Ok(outcome)
 }
 
-struct Step<'a> {
-    client: &'a Client,
-    query: &'a ThanosQuery,
-}
-
-// === impl Step ===
-
-impl Step<'_> {
-    /// Applies `desired` if it is not there; none when nothing was written.
-    async fn apply<K>(
-        &self,
-        desired: &K,
-        live: Option<&K>,
-        outcome: &mut Outcome,
-    ) -> Result<Option<K>, ApplyError>
-    where
-        K: Owned,
-    {
-        if let Some(live) = live
-            && let Ownership::Foreign(why) = Ownership::of(live.meta(), self.query)
-        {
-            outcome.note_foreign(desired, &why);
-            return Ok(None);
-        }
-        let prepared = Prepared::of(desired)?;
-        if prepared.is_there(live)? {
-            return Ok(None);
-        }
-        let written: K = prepared.apply(self.client, None).await?;
-        outcome.note_written(&written);
-        Ok(Some(written))
+/// What a workload has besides its pods.
+async fn around(
+    step: &Step<'_>,
+    plan: &WorkloadPlan,
+    live: &LiveWorkload,
+    outcome: &mut Outcome,
+) -> Result<(), ApplyError> {
+    let WorkloadPlan { service_account, service, disruption_budget, monitor, deployment: _ } = plan;
+    step.apply(service_account, live.service_account.as_ref(), outcome).await?;
+    let applied = step.apply(service, live.service.as_ref(), outcome).await;
+    outcome.unless_refused(applied)?;
+    match disruption_budget {
+        Some(budget) => step.apply(budget, live.disruption_budget.as_ref(), outcome).await.map(drop)?,
+        None => step.delete(live.disruption_budget.as_ref()).await?,
     }
-
-    /// Deletes `live` if this ThanosQuery controls it.
-    async fn delete<K: Owned>(&self, live: Option<&K>) -> Result<(), ApplyError> {
-        let Some(live) = live.filter(|live| Ownership::is_controlled_by(live.meta(), self.query)) else {
-            return Ok(());
-        };
-        let (kind, namespace, name) = about(live);
-        let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
-        let exactly = DeleteParams {
-            preconditions: Some(Preconditions { uid: live.meta().uid.clone(), resource_version: None }),
-            ..DeleteParams::background()
-        };
-        tracing::info!(%kind, %namespace, %name, "deleted: it is not wanted any more");
-        match timeout(API_TIMEOUT, api.delete(&name, &exactly)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Ok(()),
-            Ok(Err(source)) => {
-                Err(ApplyError::Api { verb: "delete", kind, namespace, name, source: Box::new(source) })
-            }
-            Err(_) => Err(ApplyError::Timeout { verb: "delete", kind, namespace, name }),
+    match monitor {
+        Monitor::Wanted(monitor) if live.knows_service_monitors => {
+            let applied = step.apply(monitor, live.service_monitor.as_ref(), outcome).await;
+            outcome.unless_refused(applied).map(drop)
+        }
+        // It is made when the cluster learns the kind; that wakes us.
+        Monitor::Wanted(_) => Ok(()),
+        Monitor::Unwanted => step.delete(live.service_monitor.as_ref()).await,
+        Monitor::Unsaid => {
+            step.delete(live.service_monitor.as_ref().filter(|own| is_of_our_making(*own))).await
         }
     }
 }
 
-/// What every owned kind can do.
-pub trait Owned:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned
-{
-}
-
-impl<K> Owned for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + Serialize
-        + DeserializeOwned
-{
-}
-
-/// An object as it is sent: with the hash of itself, so that a field that is dropped later is noticed.
-struct Prepared {
-    kind: String,
-    namespace: String,
-    name: String,
-    json: Value,
-}
-
-// === impl Prepared ===
-
-impl Prepared {
-    fn of<K: Owned>(desired: &K) -> Result<Self, ApplyError> {
-        let (kind, namespace, name) = about(desired);
-        let mut json = to_json(desired)?;
-        let hash = &sha256_hex(json.to_string().as_bytes())[..16];
-        if let Some(metadata) = json.get_mut("metadata").and_then(Value::as_object_mut) {
-            let all = metadata.entry("annotations").or_insert_with(|| Value::Object(serde_json::Map::new()));
-            if let Some(all) = all.as_object_mut() {
-                all.insert(annotations::APPLIED_HASH.to_owned(), Value::String(hash.to_owned()));
-            }
-        }
-        Ok(Self { kind, namespace, name, json })
-    }
-
-    fn is_there<K: Owned>(&self, live: Option<&K>) -> Result<bool, ApplyError> {
-        live.map_or(Ok(false), |live| Ok(covers(&to_json(live)?, &self.json)))
-    }
-
-    async fn apply<K: Owned>(mut self, client: &Client, version: Option<String>) -> Result<K, ApplyError> {
-        if let (Some(version), Some(metadata)) =
-            (version, self.json.get_mut("metadata").and_then(Value::as_object_mut))
-        {
-            metadata.insert("resourceVersion".to_owned(), Value::String(version));
-        }
-        let Self { kind, namespace, name, json } = self;
-        let api: Api<K> = Api::namespaced(client.clone(), &namespace);
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        tracing::debug!(%kind, %namespace, %name, "apply");
-        match timeout(API_TIMEOUT, api.patch(&name, &params, &Patch::Apply(&json))).await {
-            Ok(Ok(object)) => Ok(object),
-            Ok(Err(source)) => {
-                Err(ApplyError::Api { verb: "apply", kind, namespace, name, source: Box::new(source) })
-            }
-            Err(_) => Err(ApplyError::Timeout { verb: "apply", kind, namespace, name }),
-        }
-    }
-}
-
-fn to_json<K: Owned>(object: &K) -> Result<Value, ApplyError> {
-    serde_json::to_value(object).map_err(|source| {
-        let (kind, _, name) = about(object);
-        ApplyError::Json { kind, name, source }
-    })
-}
-
-fn about<K: Owned>(object: &K) -> (String, String, String) {
-    (K::kind(&()).into_owned(), object.namespace().unwrap_or_default(), object.name_any())
+/// Everything of a workload that is not wanted any more.
+async fn remove(step: &Step<'_>, live: &LiveWorkload) -> Result<(), ApplyError> {
+    let LiveWorkload {
+        service_account,
+        service,
+        disruption_budget,
+        service_monitor,
+        knows_service_monitors: _,
+        deployment,
+    } = live;
+    step.delete(deployment.as_ref()).await?;
+    step.delete(service_monitor.as_ref()).await?;
+    step.delete(disruption_budget.as_ref()).await?;
+    step.delete(service.as_ref()).await?;
+    step.delete(service_account.as_ref()).await
 }
 
 // === impl Outcome ===
 
 impl Outcome {
-    fn note_written<K: Owned>(&mut self, object: &K) {
-        let kind: &'static str = match K::kind(&()) {
-            std::borrow::Cow::Borrowed(kind) => kind,
-            std::borrow::Cow::Owned(_) => "",
+    /// What came of a write, none if the API will not have the object as it is: the other objects need not suffer.
+    fn unless_refused<T>(&mut self, result: Result<T, ApplyError>) -> Result<Option<T>, ApplyError> {
+        let error = match result {
+            Ok(value) => return Ok(Some(value)),
+            Err(error) => error,
         };
-        self.versions.extend(object.resource_version().map(|version| (kind, version)));
+        let Some(refusal) = error.refusal() else { return Err(error) };
+        tracing::warn!(error = &error as &dyn std::error::Error, "the API refuses an object; the others are applied");
+        self.refusals.push(refusal);
+        self.come_back(REFUSED_INTERVAL);
+        Ok(None)
     }
 
-    fn note_foreign<K: Owned>(&mut self, object: &K, why: &str) {
-        let (kind, namespace, name) = about(object);
-        self.foreign.push(format!("{kind} {namespace}/{name} is left alone: {why}; rename or delete it"));
-        // It is not watched: nothing would tell that it is gone.
-        self.come_back(FOREIGN_INTERVAL);
-    }
-
-    fn come_back(&mut self, wait: Duration) {
+    /// Something is left to do after `wait`.
+    pub fn come_back(&mut self, wait: Duration) {
         self.again = Some(self.again.map_or(wait, |again| again.min(wait)));
         self.complete = false;
-    }
-}
-
-// === impl ApplyError ===
-
-impl ApplyError {
-    /// Somebody else wrote the object meanwhile.
-    pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.is_conflict()))
     }
 }

@@ -1,10 +1,18 @@
 //! The five steps in their order.
 
+mod gate;
 mod outcome;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use crds::{ThanosQuery, ThanosQueryStatus, thanos_query_status::Rollout};
+use crds::{
+    ThanosQuery, ThanosQueryStatus,
+    names::{
+        annotations::ACCEPT_DEFAULTS,
+        pod::{FRONTEND_CONTAINER, QUERY_CONTAINER},
+    },
+    thanos_query_status::Rollout,
+};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
@@ -13,22 +21,24 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
-use kube::{Client, runtime::controller::Action};
+use kube::{Client, ResourceExt, runtime::controller::Action};
 use tokio::time::Instant;
 
 pub use outcome::{Error, reconcile, retry};
 
+use gate::Gate;
+
 use crate::{
-    apply::{self, ApplyError, Outcome, Pace},
+    apply::{self, ApplyError, LiveConfigMaps, Outcome, Pace, Turns},
     config::Config,
-    discovery::{Discovery, Rejected, discover},
+    discovery::{Discovery, Rejected, discover, query_service},
     events::{Events, Happened, reference},
     metrics::Metrics,
-    plan::{self, DocumentId, Known, Names, Plan, payload_of},
-    query_state::{Applied, QueryHandle, QueryState, QueryStates, Seen},
-    snapshot::{self, Live},
+    plan::{self, DocumentId, Known, Names, Plan, Running, RunningWorkload},
+    query_state::{Applied, Deployments, QueryHandle, QueryState, QueryStates, Seen, WrittenStatus},
+    snapshot::{self, Live, Reading},
     status::{self, Asker, Findings, Progress},
-    watch::{Indices, Wakes, query_ref},
+    watch::{Indices, QueryRef, Wakes, query_ref},
 };
 
 /// What every reconcile uses.
@@ -49,7 +59,15 @@ pub struct Context {
     pub events: Events,
     /// Tells machines.
     pub metrics: Metrics,
+    /// Whose turn it is to get the operator's new defaults.
+    pub turns: Turns<QueryRef>,
 }
+
+/// A status that somebody else takes away is given back this often.
+const LOST_STATUS_INTERVAL: Duration = Duration::from_secs(30);
+
+/// What status says of a release that is not known.
+const UNKNOWN_VERSION: &str = "unknown";
 
 // A conflict means that somebody else wrote between our read and our write.
 const CONFLICTS: u32 = 3;
@@ -63,14 +81,16 @@ async fn steps(query: &ThanosQuery, context: &Context) -> Result<Action, Error> 
     }
     if query.metadata.deletion_timestamp.is_some() {
         // What it owns goes with it.
+        context.end_turn(&own);
         return Ok(Action::await_change());
     }
     let run = Run { query, context, handle: &handle };
-    if query.spec.paused == Some(true) {
+    if query.spec.paused == Some(true) && !query.is_taken_over() {
+        context.end_turn(&own);
         return run.finish(&mut state, Progress::Paused, None).await;
     }
     // Before the lists are complete a missing Service means nothing. Their completion wakes us.
-    if !context.indices.are_complete_for(own.namespace.as_deref().unwrap_or_default()) {
+    if !context.indices.are_complete_for(query) {
         return Ok(Action::await_change());
     }
     run.endpoints_and_objects(&mut state).await
@@ -89,6 +109,11 @@ impl Run<'_> {
     async fn endpoints_and_objects(&self, state: &mut QueryState) -> Result<Action, Error> {
         let Self { query, context, handle } = self;
         let seen = Seen::of(query);
+        if state.seen.as_ref().is_some_and(|before| *before != seen) {
+            // Somebody said something: what was given up is tried again.
+            state.queriers.reverts.forget();
+            state.frontend.reverts.forget();
+        }
         let mut full = state.needs_a_full_look(&handle.noted, &seen);
         // Somebody who reverts what we write is answered, but not as fast as both can.
         let wait = state.objects_written.map_or(Duration::ZERO, |last| {
@@ -109,7 +134,8 @@ impl Run<'_> {
             let live = if full {
                 // The marks that led here are spent: whatever fails from now on, the next look is a full one, too.
                 state.applied = None;
-                Some(snapshot::live(&context.client, &names).await?)
+                let reading = self.reading(state);
+                Some(snapshot::live(&context.client, query, &names, reading).await?)
             } else {
                 None
             };
@@ -119,17 +145,28 @@ impl Run<'_> {
                 Ok(discovery) => discovery,
                 Err(error) => return self.refuse(state, error.to_string()).await,
             };
+            let query_services = snapshot::query_services(&context.indices, &names.namespace);
+            let has_frontend = query.spec.query_frontend.is_some();
+            let query_service = has_frontend.then(|| query_service(query, &query_services));
 
             // 3. plan (pure)
-            let there = match &live {
-                Some(live) => live.config_map.as_ref(),
-                None => state.applied.as_ref().and_then(|applied| applied.config_map.as_ref()),
+            let there = There::of(state, live.as_ref());
+            let running = match &live {
+                Some(live) => self.running(live, &names),
+                None => state.applied.as_ref().map(|applied| applied.running.clone()).unwrap_or_default(),
             };
-            let known = Known { config_map: there, generation: known_generation(state, query) };
+            let known = Known {
+                config_map: there.config_map.as_ref(),
+                former_config_maps: &there.former_config_maps,
+                generation: known_generation(state, query),
+                running,
+                query_service,
+            };
             let plan = match plan::plan(query, &discovery, &known, &context.config, Timestamp::now()) {
                 Ok(plan) => plan,
                 Err(error) => return self.refuse(state, error.to_string()).await,
             };
+            let running = known.running;
             let rest = plan.rest();
             if live.is_none() && state.applied.as_ref().is_none_or(|applied| applied.rest != rest) {
                 full = true;
@@ -137,8 +174,11 @@ impl Run<'_> {
             }
 
             // 4. apply (client)
-            let before = live.as_ref().and_then(|live| live.deployment.clone());
-            let outcome = match self.apply(state, &plan, live).await {
+            let before = live.as_ref().map(|live| Deployments {
+                queriers: live.queriers.deployment.clone(),
+                frontend: live.frontend.deployment.clone(),
+            });
+            let outcome = match self.apply(state, &plan, live, &there).await {
                 Ok(outcome) => outcome,
                 Err(error) if error.is_conflict() && conflicts < CONFLICTS => {
                     tracing::debug!(
@@ -155,25 +195,63 @@ impl Run<'_> {
                 }
             };
             state.refused = None;
-            self.remember(state, &outcome, rest, full.then_some(seen));
+            self.remember(state, &outcome, rest, running, full.then_some(seen));
             self.tell(state, &discovery, &plan, before.as_ref(), &outcome);
 
             // 5. status (pure, then one write)
+            let wants_service_monitor = plan.wants_service_monitor();
             let mut summary = plan.summary;
-            summary.document = outcome.config_map.as_ref().and_then(document_id);
+            summary.document = outcome.config_map.as_ref().and_then(DocumentId::of);
             if outcome.config_map_written || full {
                 let document = summary.document.as_ref().filter(|_| summary.has_agents());
                 context.asker.ask(&query_ref(query), handle, &names.querier, document);
             }
             context.metrics.endpoints(query, &discovery, &summary);
-            let deployment = state.deployment.clone();
+            if full {
+                self.take_turns(state, &outcome);
+            }
+            let deployments = state.deployments.clone();
             let progress = Progress::Done {
                 discovery: &discovery,
                 summary: &summary,
-                deployment: deployment.as_ref(),
+                deployments: &deployments,
                 foreign: &outcome.foreign,
+                waits: &outcome.waits,
+                refusals: &outcome.refusals,
+                lacks_service_monitors: wants_service_monitor && !context.indices.service_monitors.is_installed(),
             };
             return self.finish(state, progress, outcome.again).await;
+        }
+    }
+
+    fn reading(&self, state: &QueryState) -> Reading {
+        Reading {
+            frontend: self.query.spec.query_frontend.is_some() || !state.has_no_frontend,
+            service_monitors: self.context.indices.service_monitors.is_installed(),
+        }
+    }
+
+    fn running(&self, live: &Live, names: &Names) -> Running {
+        let Self { query, context, .. } = self;
+        let autoscaled = |deployment: &str| context.indices.autoscaler_of(&names.namespace, deployment);
+        let status = query.status.as_ref();
+        let last = status.and_then(|status| status.version.as_deref()).filter(|version| *version != UNKNOWN_VERSION);
+        let frontend = query.spec.query_frontend.as_ref().map_or(1, |frontend| frontend.replicas);
+        Running {
+            querier: RunningWorkload::of(
+                live.queriers.deployment.as_ref(),
+                QUERY_CONTAINER,
+                query.spec.replicas,
+                &autoscaled(&names.querier),
+                last,
+            ),
+            frontend: RunningWorkload::of(
+                live.frontend.deployment.as_ref(),
+                FRONTEND_CONTAINER,
+                frontend,
+                &autoscaled(&names.frontend),
+                None,
+            ),
         }
     }
 
@@ -182,51 +260,89 @@ impl Run<'_> {
         state: &mut QueryState,
         plan: &Plan,
         live: Option<Live>,
+        there: &There,
     ) -> Result<Outcome, ApplyError> {
         let Self { query, context, .. } = self;
-        let QueryState { config_map_written, settling, applied, .. } = state;
-        let pace = Pace { config_map_written: *config_map_written, settling, now: Instant::now() };
-        match live {
-            Some(live) => apply::apply(&context.client, query, plan, live, pace).await,
-            None => {
-                let there = applied.as_ref().and_then(|applied| applied.config_map.as_ref());
-                apply::apply_config_map(&context.client, query, plan.config_map.as_ref(), there, &pace).await
-            }
-        }
+        let now = Instant::now();
+        let Some(live) = live else {
+            let live = LiveConfigMaps {
+                wanted: there.config_map.as_ref(),
+                former: &there.former_config_maps,
+            };
+            let written = state.config_map_written;
+            return apply::apply_config_maps(&context.client, query, &plan.config_maps, live, written, now).await;
+        };
+        let own = query_ref(query);
+        let accepted = query.metadata.annotations.as_ref().and_then(|all| all.get(ACCEPT_DEFAULTS));
+        let gate = Gate { mode: context.config.default_rollouts, turns: &context.turns, own: &own, accepted };
+        let QueryState { config_map_written, queriers, frontend, .. } = state;
+        let pace = Pace { config_map_written: *config_map_written, queriers, frontend, gate: &gate, now };
+        apply::apply(&context.client, query, plan, live, pace).await
     }
 
-    fn remember(&self, state: &mut QueryState, outcome: &Outcome, rest: String, looked: Option<Seen>) {
+    fn remember(
+        &self,
+        state: &mut QueryState,
+        outcome: &Outcome,
+        rest: String,
+        running: Running,
+        looked: Option<Seen>,
+    ) {
         if outcome.config_map_written {
             state.config_map_written = Some(Instant::now());
-            if let Some(id) = outcome.config_map.as_ref().and_then(document_id) {
+            if let Some(id) = outcome.config_map.as_ref().and_then(DocumentId::of) {
                 tracing::info!(generation = id.generation, "endpoints written");
             }
         }
-        if outcome.versions.iter().any(|(kind, _)| *kind != "ConfigMap") {
+        if outcome.versions.iter().any(|(kind, _, _)| *kind != "ConfigMap") {
             state.objects_written = Some(Instant::now());
         }
-        state.written.extend(outcome.versions.iter().cloned());
-        for (kind, _) in &outcome.versions {
+        for (kind, name, version) in &outcome.versions {
+            state.written.insert((*kind, name.clone()), version.clone());
             self.context.metrics.wrote(kind);
         }
-        if let Some(deployment) = &outcome.deployment {
-            state.deployment = Some(without_template(deployment));
+        let config_map = outcome.config_map.clone().map(without_managed_fields);
+        let former_config_maps: Vec<ConfigMap> =
+            outcome.former_config_maps.iter().cloned().map(without_managed_fields).collect();
+        let is_full = looked.is_some();
+        if is_full {
+            state.deployments = Deployments {
+                queriers: outcome.queriers.as_ref().map(without_template),
+                frontend: outcome.frontend.as_ref().map(without_template),
+            };
+            state.has_no_frontend = self.query.spec.query_frontend.is_none() && outcome.complete;
         }
-        let config_map = outcome.config_map.clone().map(|mut config_map| {
-            // Of no use to us, and larger than the rest.
-            config_map.metadata.managed_fields = None;
-            config_map
-        });
         match (looked, &mut state.applied) {
             (Some(seen), _) if outcome.complete => {
                 state.seen = Some(seen);
-                state.applied = Some(Applied { config_map, rest });
+                state.applied = Some(Applied { config_map, former_config_maps, running, rest });
             }
             // Something is left to do: look at everything when it is done.
-            (Some(_), _) => state.applied = None,
-            (None, Some(applied)) => applied.config_map = config_map,
+            (Some(seen), _) => {
+                state.seen = Some(seen);
+                state.applied = None;
+            }
+            (None, Some(applied)) => {
+                applied.config_map = config_map;
+                applied.former_config_maps = former_config_maps;
+            }
             (None, None) => {}
         }
+    }
+
+    /// Whoever has the turn for the operator's defaults gives it on when his pods have them.
+    fn take_turns(&self, state: &QueryState, outcome: &Outcome) {
+        let Self { query, context, .. } = self;
+        let own = query_ref(query);
+        let Deployments { queriers, frontend } = &state.deployments;
+        let is_done = [queriers, frontend].into_iter().flatten().all(status::is_rolled_out);
+        match is_done && outcome.waits.defaults.is_empty() {
+            true => context.end_turn(&own),
+            // Found in the middle of a rollout, perhaps one that an earlier process began: the others wait.
+            false if !is_done => context.turns.occupy(&own),
+            false => {}
+        }
+        context.looked_at(&own);
     }
 
     fn tell(
@@ -234,20 +350,31 @@ impl Run<'_> {
         state: &mut QueryState,
         discovery: &Discovery,
         plan: &Plan,
-        before: Option<&Deployment>,
+        before: Option<&Deployments>,
         outcome: &Outcome,
     ) {
         let Self { query, context, .. } = self;
-        let wrote_pods = outcome.versions.iter().any(|(kind, _)| *kind == "Deployment");
-        if let Some(after) = outcome.deployment.as_ref().filter(|_| wrote_pods) {
+        let wrote = |deployment: &Deployment| {
+            let (name, version) = (deployment.name_any(), deployment.resource_version());
+            outcome.versions.iter().any(|(kind, own, written)| {
+                *kind == "Deployment" && *own == name && version.as_ref() == Some(written)
+            })
+        };
+        let workloads = [
+            (before.and_then(|before| before.queriers.as_ref()), outcome.queriers.as_ref(), "pods"),
+            (before.and_then(|before| before.frontend.as_ref()), outcome.frontend.as_ref(), "frontend pods"),
+        ];
+        for (before, after, pods) in workloads {
+            let Some(after) = after.filter(|after| wrote(after)) else { continue };
             let changes = status::restart_reasons(before, after);
-            if !changes.is_empty() {
-                let reason = status::sentence(&changes);
-                tracing::info!(%reason, "rollout");
-                context.metrics.rolled_out();
-                context.events.send(&reference(query), &Happened::Rollout(reason.clone()));
-                state.rollout = Some(Rollout { time: Time(Timestamp::now()), reason, changes });
+            if changes.is_empty() {
+                continue;
             }
+            let reason = status::sentence(&changes);
+            tracing::info!(%reason, pods, "rollout");
+            context.metrics.rolled_out();
+            context.events.send(&reference(query), &Happened::Rollout { pods, reason: reason.clone() });
+            state.rollout = Some(Rollout { time: Time(Timestamp::now()), reason, changes });
         }
         let now: BTreeSet<Rejected> = status::rejected(discovery, &plan.summary)
             .into_iter()
@@ -274,6 +401,8 @@ impl Run<'_> {
         {
             self.context.events.send(&reference(self.query), &Happened::InvalidField(message.clone()));
         }
+        self.context.end_turn(&query_ref(self.query));
+        self.context.looked_at(&query_ref(self.query));
         self.finish(state, Progress::Refused(message), None).await
     }
 
@@ -286,6 +415,7 @@ impl Run<'_> {
         let Self { query, context, handle } = self;
         let agents = handle.agents.lock().clone();
         let old = self.old_status(state);
+        let is_done = matches!(progress, Progress::Done { .. });
         let findings = Findings {
             query,
             old: &old,
@@ -297,14 +427,21 @@ impl Run<'_> {
         let new = status::compute(&findings);
         let mut again = again;
         if new != old {
+            // A status that somebody else took away is no news: giving it back must not become a race.
+            let is_lost = state.status.as_ref().is_some_and(|written| written.status == new);
+            let interval = if is_lost { LOST_STATUS_INTERVAL } else { apply::WRITE_INTERVAL };
             let wait = state.status_written.map_or(Duration::ZERO, |last| {
-                (last + apply::WRITE_INTERVAL).saturating_duration_since(Instant::now())
+                (last + interval).saturating_duration_since(Instant::now())
             });
             if wait.is_zero() {
-                status::write(&context.client, query, &new).await?;
+                let version = status::write(&context.client, query, &old, &new).await?;
                 context.metrics.wrote("status");
+                if is_done {
+                    let news = status::news(&old, &new);
+                    news.into_iter().for_each(|happened| context.events.send(&reference(query), &happened));
+                }
                 state.status_written = Some(Instant::now());
-                state.status = Some(new);
+                state.status = Some(WrittenStatus { status: new, version });
                 state.rollout = None;
             } else {
                 again = Some(again.map_or(wait, |again| again.min(wait)));
@@ -313,15 +450,48 @@ impl Run<'_> {
         Ok(again.map_or_else(Action::await_change, Action::requeue))
     }
 
-    // The watched object may be older than our last write.
+    // The watched object may be older than our last write, or newer than what somebody else made of it.
     fn old_status(&self, state: &QueryState) -> ThanosQueryStatus {
-        state.status.clone().or_else(|| self.query.status.clone()).unwrap_or_default()
+        let watched = self.query.status.clone().unwrap_or_default();
+        let number = |version: Option<&String>| version.and_then(|version| version.parse::<u64>().ok());
+        match &state.status {
+            None => watched,
+            Some(written) => match (number(self.query.metadata.resource_version.as_ref()), number(written.version.as_ref())) {
+                (Some(seen), Some(own)) if seen > own => watched,
+                _ => written.status.clone(),
+            },
+        }
+    }
+}
+
+/// The ConfigMaps as they were read now, or left by the last write.
+#[derive(Default)]
+struct There {
+    config_map: Option<ConfigMap>,
+    former_config_maps: Vec<ConfigMap>,
+}
+
+// === impl There ===
+
+impl There {
+    fn of(state: &QueryState, live: Option<&Live>) -> Self {
+        match (live, &state.applied) {
+            (Some(live), _) => Self {
+                config_map: live.config_map.clone(),
+                former_config_maps: live.former_config_maps.clone(),
+            },
+            (None, Some(applied)) => Self {
+                config_map: applied.config_map.clone(),
+                former_config_maps: applied.former_config_maps.clone(),
+            },
+            (None, None) => Self::default(),
+        }
     }
 }
 
 // The generation in status outlives the ConfigMap, and with it the order of documents.
 fn known_generation(state: &QueryState, query: &ThanosQuery) -> Option<u64> {
-    let status = state.status.as_ref().or(query.status.as_ref())?;
+    let status = state.status.as_ref().map(|written| &written.status).or(query.status.as_ref())?;
     u64::try_from(status.document.as_ref()?.generation).ok()
 }
 
@@ -337,9 +507,10 @@ fn without_template(deployment: &Deployment) -> Deployment {
     }
 }
 
-fn document_id(config_map: &ConfigMap) -> Option<DocumentId> {
-    let meta = payload_of(config_map).meta().ok()?;
-    Some(DocumentId { generation: meta.generation, sha256: meta.sha256 })
+// Of no use to us, and larger than the rest.
+fn without_managed_fields(mut config_map: ConfigMap) -> ConfigMap {
+    config_map.metadata.managed_fields = None;
+    config_map
 }
 
 // After a restart of the operator, what status tells was told.

@@ -1,6 +1,6 @@
 //! The ConfigMap with the endpoints: document and envelope for the agents, or Thanos' own file for the kubelet.
 
-use crds::{ThanosQuery, names::pod};
+use crds::names::pod;
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::ConfigMap};
 use sd_agent::{
@@ -9,25 +9,77 @@ use sd_agent::{
     render::render,
 };
 
-use super::{Delivery, Endpoints, Known, Names, meta};
+use super::{Delivery, Endpoints, Known, Workload};
 
-/// The ConfigMap for `endpoints`.
+/// The ConfigMap for `endpoints`, and those of earlier names that pods still read, with the same document.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ConfigMaps {
+    /// The one that is wanted; none when every endpoint is a flag of every pod.
+    pub wanted: Option<ConfigMap>,
+    /// Those that go when the last pod that reads them is replaced.
+    pub former: Vec<ConfigMap>,
+}
+
+/// The ConfigMaps for `endpoints`.
 ///
 /// While the document is the one that is there, everything stays byte for byte; else the generation grows.
 ///
 /// # Errors
 /// When the document does not fit.
-pub fn config_map(
-    query: &ThanosQuery,
-    names: &Names,
+pub fn config_maps(
+    workload: &Workload<'_>,
     endpoints: &Endpoints,
     version: ThanosVersion,
     delivery: Delivery,
     known: &Known<'_>,
     now: Timestamp,
-) -> Result<ConfigMap, TooLarge> {
-    let owner = query.metadata.uid.clone().unwrap_or_default();
-    let live = known.config_map.map(payload_of);
+) -> Result<ConfigMaps, TooLarge> {
+    let is_wanted = delivery != Delivery::Flags || known.is_read_by_pods_of(workload.query);
+    let former: Vec<&ConfigMap> =
+        known.former_config_maps.iter().filter(|former| !has_thanos_own_file(former)).collect();
+    if !is_wanted && former.is_empty() {
+        return Ok(ConfigMaps::default());
+    }
+    let payload = payload(workload, endpoints, known, now)?;
+    let config_map = |name: &str, payload: Payload| {
+        let metadata = workload.object_meta(name);
+        let mut config_map = ConfigMap { metadata, ..ConfigMap::default() };
+        set_payload(&mut config_map, payload);
+        config_map
+    };
+    let former = former
+        .iter()
+        .map(|former| config_map(former.metadata.name.as_deref().unwrap_or_default(), payload.clone()))
+        .collect();
+    let mut payload = payload;
+    if delivery == Delivery::Kubelet {
+        let flags: Vec<Address> = endpoints.flags.iter().map(|flag| flag.address.clone()).collect();
+        payload.data.insert(pod::FILE_NAME.to_owned(), render(&endpoints.document, version, &flags).text);
+    }
+    let wanted = is_wanted.then(|| config_map(&workload.names.config_map, payload));
+    Ok(ConfigMaps { wanted, former })
+}
+
+/// Whether the kubelet brings its content to Thanos as it stands. It cannot be kept up for old pods: it leaves out what
+/// they have as flags, and that is forgotten.
+pub fn has_thanos_own_file(config_map: &ConfigMap) -> bool {
+    config_map.data.iter().flatten().any(|(key, _)| key == pod::FILE_NAME)
+}
+
+fn payload(
+    workload: &Workload<'_>,
+    endpoints: &Endpoints,
+    known: &Known<'_>,
+    now: Timestamp,
+) -> Result<Payload, TooLarge> {
+    let owner = workload.query.metadata.uid.clone().unwrap_or_default();
+    // Of several the newest: under a new name the order goes on.
+    let live = known
+        .config_map
+        .into_iter()
+        .chain(known.former_config_maps)
+        .map(payload_of)
+        .max_by_key(|payload| payload.meta().map_or(0, |meta| meta.generation));
     let live_meta = live.as_ref().and_then(|payload| payload.meta().ok());
     let unchanged = live_meta.as_ref().is_some_and(|meta| {
         meta.owner == owner && meta.sha256 == sha256_hex(endpoints.document.to_json().as_bytes())
@@ -41,14 +93,7 @@ pub fn config_map(
         }
     };
     payload.data.remove(pod::FILE_NAME);
-    if delivery == Delivery::Kubelet {
-        let flags: Vec<Address> = endpoints.flags.iter().map(|flag| flag.address.clone()).collect();
-        payload.data.insert(pod::FILE_NAME.to_owned(), render(&endpoints.document, version, &flags).text);
-    }
-    let mut config_map =
-        ConfigMap { metadata: meta::object_meta(query, names, &names.config_map), ..ConfigMap::default() };
-    set_payload(&mut config_map, payload);
-    Ok(config_map)
+    Ok(payload)
 }
 
 /// The keys of a ConfigMap as a payload.

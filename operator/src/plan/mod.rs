@@ -8,15 +8,27 @@ mod agent;
 mod config_map;
 mod deployment;
 mod disruption_budget;
+mod drain;
 mod endpoints;
+mod frontend;
+mod frontend_args;
 mod image;
+mod inputs;
+mod listen;
 mod meta;
+mod monitor;
+mod pod;
+mod querier;
+mod query_args;
+mod replicas;
+mod running;
 mod service;
+pub mod service_monitor;
 mod thanos_args;
 
 use crds::{
     ThanosQuery,
-    names::pod,
+    query_frontend::QueryFrontendSpec,
     service_discovery::{AgentSource, DiscoveryMode},
 };
 use jiff::Timestamp;
@@ -29,20 +41,33 @@ use k8s_openapi::api::{
 use sd_agent::{ThanosVersion, payload::sha256_hex};
 use serde_json::json;
 
-pub use config_map::{payload_of, set_payload};
+pub use config_map::{ConfigMaps, has_thanos_own_file, payload_of, set_payload};
 pub use endpoints::{Endpoints, Flag};
 pub use image::{Image, VersionError};
-pub use meta::{NameError, Names, selector};
+pub use meta::{Layer, NameError, Names, Workload};
+pub use monitor::Monitor;
+pub use replicas::{Autoscaled, Replicas};
+pub use running::{Running, RunningWorkload};
 
-use crate::{config::Config, discovery::Discovery};
+use crate::{
+    config::Config,
+    discovery::{Discovery, QueryServiceChoice, QueryServiceError},
+};
 
-/// What is known of the object whose order goes on: the ConfigMap's generation must only grow.
+/// What is known of what is there: the ConfigMap's generation must only grow, and what runs moves only when a user
+/// says so.
 #[derive(Clone, Debug, Default)]
 pub struct Known<'a> {
     /// The ConfigMap as the API has it.
     pub config_map: Option<&'a ConfigMap>,
+    /// ConfigMaps of earlier names.
+    pub former_config_maps: &'a [ConfigMap],
     /// Generation in the status of the ThanosQuery; it outlives the ConfigMap.
     pub generation: Option<u64>,
+    /// What runs.
+    pub running: Running,
+    /// The query Service that the frontend shall ask, when there is a frontend.
+    pub query_service: Option<Result<QueryServiceChoice, QueryServiceError>>,
 }
 
 /// Everything that shall exist. `apply` destructures it without `..`: a new field does not compile until it is
@@ -51,22 +76,35 @@ pub struct Known<'a> {
 pub struct Plan {
     /// The names of all objects.
     pub names: Names,
-    /// The endpoint document; none when every endpoint is a flag of every pod.
-    pub config_map: Option<ConfigMap>,
-    /// Identity of the pods; without any right but the agent's.
-    pub service_account: ServiceAccount,
+    /// The endpoint document.
+    pub config_maps: ConfigMaps,
     /// The agent's right to read its ConfigMap.
     pub role: Option<Role>,
     /// Gives it to the pods.
     pub role_binding: Option<RoleBinding>,
-    /// How the queriers are reached.
-    pub service: Service,
-    /// From two replicas on.
-    pub disruption_budget: Option<PodDisruptionBudget>,
     /// The queriers.
-    pub deployment: Deployment,
+    pub queriers: WorkloadPlan,
+    /// The queriers' Service with one address.
+    pub balanced: Option<Service>,
+    /// The query frontend.
+    pub frontend: Option<WorkloadPlan>,
     /// What it was made from, for status.
     pub summary: Summary,
+}
+
+/// The objects that either workload has.
+#[derive(Clone, Debug)]
+pub struct WorkloadPlan {
+    /// Identity of the pods; without any right but the agent's.
+    pub service_account: ServiceAccount,
+    /// How the pods are reached.
+    pub service: Service,
+    /// From two pods on.
+    pub disruption_budget: Option<PodDisruptionBudget>,
+    /// What is said about its ServiceMonitor.
+    pub monitor: Monitor,
+    /// The pods; none where it cannot be said what they shall be, and then those that run stay.
+    pub deployment: Option<Deployment>,
 }
 
 /// What a plan was made from, for status and Events.
@@ -74,7 +112,7 @@ pub struct Plan {
 pub struct Summary {
     /// Endpoints by type and Services that Thanos could not reach.
     pub endpoints: Endpoints,
-    /// Release that the pods are configured for.
+    /// Release that the queriers are configured for.
     pub version: ThanosVersion,
     /// How endpoints reach the pods.
     pub delivery: Delivery,
@@ -82,8 +120,14 @@ pub struct Summary {
     pub document: Option<DocumentId>,
     /// Name of the ConfigMap that carries it.
     pub config_map: String,
-    /// Arguments in `additionalArgs` that are not used, each with the reason.
-    pub refused_args: Vec<String>,
+    /// Parts of the spec that are left out, each with field, reason and remedy.
+    pub problems: Vec<String>,
+    /// Parts of the spec that work otherwise than it seems.
+    pub remarks: Vec<String>,
+    /// Why it is not known which queriers the frontend shall ask.
+    pub query_service_problem: Option<String>,
+    /// The labels that select the querier pods, as one text.
+    pub selector: String,
 }
 
 /// Generation and hash of the document in the ConfigMap.
@@ -138,39 +182,156 @@ pub fn plan(
     now: Timestamp,
 ) -> Result<Plan, PlanError> {
     let names = Names::of(query)?;
-    let image = Image::of(&query.spec.common)?;
+    let workload = Workload::queriers(query, &names);
+    let image = Image::of(workload.common, known.running.querier.version.as_deref(), workload.layer.field())?;
     let delivery = Delivery::of(query);
     let endpoints = Endpoints::of(discovery, image.version, config, delivery)?;
-    let config_map = match delivery {
-        Delivery::Flags if !known.is_read_by_pods_of(query) => None,
-        _ => Some(config_map::config_map(query, &names, &endpoints, image.version, delivery, known, now)?),
-    };
-    let document = config_map.as_ref().and_then(|config_map| {
-        let meta = payload_of(config_map).meta().ok()?;
-        Some(DocumentId { generation: meta.generation, sha256: meta.sha256 })
-    });
-    let args = thanos_args::thanos_args(query, image.version, delivery, &endpoints.flags);
+    let config_maps = config_map::config_maps(&workload, &endpoints, image.version, delivery, known, now)?;
+    let document = config_maps.wanted.as_ref().and_then(DocumentId::of);
+    let args = query_args::query_args(query, image.version, delivery, &endpoints.flags);
+    let listen = listen::Listen::of(&args.args);
+    let mut told = Told { problems: args.refused, remarks: args.remarks, query_service: None };
+
     let agent = agent::Agent { query, names: &names, config, version: image.version };
+    let sidecars = match delivery {
+        Delivery::Agent { api } => vec![agent.container(api, &endpoints.flags)],
+        Delivery::Kubelet | Delivery::Flags => vec![],
+    };
+    let pod = pod::Pod {
+        thanos: querier::container(&workload, &image, delivery, &args.args, &listen),
+        sidecars,
+        volumes: agent.volumes(delivery),
+        drain_seconds: drain::drain_seconds(&args.args, &[drain::HTTP_GRACE, drain::GRPC_GRACE]),
+    };
+    let mut inputs = vec![image.reference.clone()];
+    inputs.extend(endpoints.flags.iter().map(|flag| flag.address.to_string()));
+    let template = pod.template(&workload, &mut told.problems);
+    let replicas = known.running.querier.replicas(query.spec.replicas);
+    let queriers = WorkloadPlan {
+        service_account: access::service_account(&workload),
+        service: service::headless(&workload, &listen, &mut told.problems),
+        disruption_budget: disruption_budget::disruption_budget(&workload, &replicas),
+        monitor: monitor::monitor(&workload),
+        deployment: Some(deployment::deployment(&workload, template, &replicas, &inputs)),
+    };
+
+    let prefix = listen::route_prefix(&args.args);
+    let frontend = query.spec.query_frontend.as_ref().and_then(|spec| {
+        let asked = Asked { names: &names, queriers: &listen, prefix: &prefix, image: &image };
+        frontend_plan(query, spec, &asked, known, config, &mut told)
+    });
+    let balanced = wants_balanced(query, known, frontend.is_some()).then(|| names.check_long());
+    let balanced = match balanced {
+        None => None,
+        Some(Ok(())) => Some(service::balanced(&workload, &listen)),
+        Some(Err(error)) => {
+            told.problems.push(format!("spec.service.type: {error}"));
+            None
+        }
+    };
     let has_role = delivery == Delivery::Agent { api: true };
+    let readable: Vec<String> = std::iter::once(names.config_map.clone())
+        .chain(config_maps.former.iter().filter_map(|former| former.metadata.name.clone()))
+        .collect();
+    let selector = workload.selector();
+    let selector: Vec<String> = selector.iter().map(|(label, value)| format!("{label}={value}")).collect();
     Ok(Plan {
-        service_account: access::service_account(query, &names),
-        role: has_role.then(|| access::role(query, &names)),
-        role_binding: has_role.then(|| access::role_binding(query, &names)),
-        service: service::service(query, &names),
-        disruption_budget: (query.spec.replicas >= 2)
-            .then(|| disruption_budget::disruption_budget(query, &names)),
-        deployment: deployment::deployment(query, &names, &image, delivery, &agent, &args, &endpoints.flags),
+        role: has_role.then(|| access::role(&workload, readable)),
+        role_binding: has_role.then(|| access::role_binding(&workload)),
+        queriers,
+        balanced,
+        frontend,
         summary: Summary {
             endpoints,
             version: image.version,
             delivery,
             document,
             config_map: names.config_map.clone(),
-            refused_args: args.refused,
+            problems: told.problems,
+            remarks: told.remarks,
+            query_service_problem: told.query_service,
+            selector: selector.join(","),
         },
-        config_map,
+        config_maps,
         names,
     })
+}
+
+/// What is told about a plan while it is made.
+struct Told {
+    problems: Vec<String>,
+    remarks: Vec<String>,
+    query_service: Option<String>,
+}
+
+/// The queriers as the frontend sees them.
+struct Asked<'a> {
+    names: &'a Names,
+    queriers: &'a listen::Listen,
+    prefix: &'a str,
+    image: &'a Image,
+}
+
+/// The frontend; none when its name is too long for its objects.
+fn frontend_plan(
+    query: &ThanosQuery,
+    spec: &QueryFrontendSpec,
+    asked: &Asked<'_>,
+    known: &Known<'_>,
+    config: &Config,
+    told: &mut Told,
+) -> Option<WorkloadPlan> {
+    if let Err(error) = asked.names.check_long() {
+        told.problems.push(format!("spec.queryFrontend: {error}; there is no frontend until then"));
+        return None;
+    }
+    let workload = frontend::workload(query, asked.names, spec);
+    let url = match &known.query_service {
+        Some(Err(error)) => {
+            told.query_service = Some(error.to_string());
+            known.running.frontend.downstream_url.clone()
+        }
+        Some(Ok(choice)) => {
+            Some(frontend::downstream_url(choice, asked.names, asked.queriers, asked.prefix, config))
+        }
+        None => {
+            let own = QueryServiceChoice::Own;
+            Some(frontend::downstream_url(&own, asked.names, asked.queriers, asked.prefix, config))
+        }
+    };
+    let version = known.running.frontend_version(image::running_version(&asked.image.reference));
+    let image = Image::of(workload.common, version.as_deref(), workload.layer.field());
+    let image = image.map_err(|error| told.problems.push(error.to_string())).ok();
+    let replicas = known.running.frontend.replicas(spec.replicas);
+    let version = image.as_ref().map_or(ThanosVersion::Unknown, |image| image.version);
+    let args = frontend_args::frontend_args(spec, version, url.as_deref().unwrap_or_default());
+    let listen = listen::Listen::of(&args.args);
+    let listen = listen::Listen { grpc: None, ..listen };
+    let deployment = image.zip(url).map(|(image, url)| {
+        told.problems.extend(args.refused);
+        told.remarks.extend(args.remarks);
+        let pod = pod::Pod {
+            thanos: frontend::container(&workload, spec, &image, &args.args, &listen, &url),
+            sidecars: vec![],
+            volumes: frontend::cache_volume(spec).into_iter().collect(),
+            drain_seconds: drain::drain_seconds(&args.args, &[drain::HTTP_GRACE]),
+        };
+        let template = pod.template(&workload, &mut told.problems);
+        deployment::deployment(&workload, template, &replicas, &[image.reference, url])
+    });
+    Some(WorkloadPlan {
+        service_account: access::service_account(&workload),
+        service: service::frontend(&workload, &listen, &mut told.problems),
+        disruption_budget: disruption_budget::disruption_budget(&workload, &replicas),
+        monitor: monitor::monitor(&workload),
+        deployment,
+    })
+}
+
+/// Whether somebody needs one address for the queriers.
+fn wants_balanced(query: &ThanosQuery, known: &Known<'_>, has_frontend: bool) -> bool {
+    let is_asked = has_frontend && !matches!(known.query_service, Some(Ok(QueryServiceChoice::Other { .. })));
+    is_asked || query.spec.common.service.as_ref().is_some_and(|service| service.type_.is_some())
 }
 
 // === impl Known ===
@@ -183,8 +344,7 @@ impl Known<'_> {
             let is_ours = config_map.metadata.owner_references.iter().flatten().any(|owner| {
                 owner.controller == Some(true) && Some(&owner.uid) == query.metadata.uid.as_ref()
             });
-            // The kubelet's file cannot be kept up: it leaves out what its pods have as flags, and that is forgotten.
-            is_ours && !config_map.data.iter().flatten().any(|(key, _)| key == pod::FILE_NAME)
+            is_ours && !has_thanos_own_file(config_map)
         })
     }
 }
@@ -192,21 +352,42 @@ impl Known<'_> {
 // === impl Plan ===
 
 impl Plan {
-    /// Hash of everything but the ConfigMap: while it stays, only endpoints have changed.
+    /// Hash of everything but the ConfigMaps: while it stays, only endpoints have changed.
     pub fn rest(&self) -> String {
-        let Self {
-            names: _,
-            config_map: _,
-            summary: _,
-            service_account,
-            role,
-            role_binding,
-            service,
-            disruption_budget,
-            deployment,
-        } = self;
-        let all = json!([service_account, role, role_binding, service, disruption_budget, deployment]);
+        let Self { names: _, config_maps: _, summary: _, role, role_binding, queriers, balanced, frontend } = self;
+        let frontend = frontend.as_ref().map(WorkloadPlan::to_json);
+        let all = json!([role, role_binding, queriers.to_json(), balanced, frontend]);
         sha256_hex(all.to_string().as_bytes())
+    }
+
+    /// Whether somebody asks for a ServiceMonitor.
+    pub fn wants_service_monitor(&self) -> bool {
+        let workloads = std::iter::once(&self.queriers).chain(&self.frontend);
+        workloads.into_iter().any(|workload| matches!(workload.monitor, Monitor::Wanted(_)))
+    }
+}
+
+// === impl WorkloadPlan ===
+
+impl WorkloadPlan {
+    fn to_json(&self) -> serde_json::Value {
+        let Self { service_account, service, disruption_budget, monitor, deployment } = self;
+        let monitor = match monitor {
+            Monitor::Wanted(monitor) => json!(monitor),
+            Monitor::Unwanted => json!(false),
+            Monitor::Unsaid => json!(null),
+        };
+        json!([service_account, service, disruption_budget, monitor, deployment])
+    }
+}
+
+// === impl DocumentId ===
+
+impl DocumentId {
+    /// Of the document in `config_map`.
+    pub fn of(config_map: &ConfigMap) -> Option<Self> {
+        let meta = payload_of(config_map).meta().ok()?;
+        Some(Self { generation: meta.generation, sha256: meta.sha256 })
     }
 }
 

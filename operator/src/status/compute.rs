@@ -3,19 +3,21 @@
 use crds::{
     ThanosQuery, ThanosQueryStatus,
     names::{conditions, reasons},
-    thanos_query_status::{DocumentStatus, EndpointCounts, RejectedService, Rollout, WorkloadStatus},
+    thanos_query_status::{DocumentStatus, EndpointCounts, RejectedService, Rollout},
 };
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
 use sd_agent::{EndpointType, ThanosVersion};
 
 use super::{
     agents::AgentAnswers,
-    conditions::{Verdict, Wanted, merge},
+    conditions::{Verdict, Wanted, merge, warning},
+    readiness::{Pods, readiness, waiting, workload},
 };
 use crate::{
+    apply::Waits,
     discovery::{Discovery, Rejected},
     plan::{Delivery, Summary},
+    query_state::Deployments,
 };
 
 /// Services in `status.rejected` at most.
@@ -49,10 +51,16 @@ pub enum Progress<'a> {
         discovery: &'a Discovery,
         /// What was planned.
         summary: &'a Summary,
-        /// The Deployment, when it was looked at.
-        deployment: Option<&'a Deployment>,
+        /// The Deployments, when they were looked at.
+        deployments: &'a Deployments,
         /// Objects of somebody else that are in the way.
         foreign: &'a [String],
+        /// What the pods wait for.
+        waits: &'a Waits,
+        /// Why the API will not have an object as it is planned.
+        refusals: &'a [String],
+        /// A ServiceMonitor is asked for, and the cluster does not know that kind.
+        lacks_service_monitors: bool,
     },
 }
 
@@ -67,17 +75,24 @@ pub fn compute(findings: &Findings<'_>) -> ThanosQueryStatus {
     }
     let is_paused = matches!(progress, Progress::Paused);
     status.paused = Some(is_paused);
-    let mut wanted = vec![paused(is_paused)];
+    let mut wanted = vec![paused(query, is_paused)];
     let mut keep: Vec<&str> = vec![];
     match progress {
         Progress::Paused => {
             keep = old.conditions.iter().map(|condition| condition.type_.as_str()).collect();
         }
         Progress::Refused(message) => {
-            keep.extend([conditions::READY, conditions::ENDPOINTS_SYNCED]);
+            keep.push(conditions::ENDPOINTS_SYNCED);
+            wanted.push(Wanted {
+                type_: conditions::READY,
+                status: Verdict::False,
+                reason: reasons::INVALID_FIELD,
+                message: message.clone(),
+            });
+            wanted.push(warning(conditions::STALLED, reasons::INVALID_FIELD, message.clone()));
             wanted.push(warning(conditions::INVALID, reasons::INVALID_FIELD, message.clone()));
         }
-        Progress::Done { discovery, summary, deployment, foreign } => {
+        Progress::Done { discovery, summary, deployments, foreign, waits, refusals, lacks_service_monitors } => {
             let all = rejected(discovery, summary);
             status.version = Some(summary.version.to_string());
             status.endpoints = Some(counts(summary, all.len()));
@@ -87,21 +102,13 @@ pub fn compute(findings: &Findings<'_>) -> ThanosQueryStatus {
                 generation: i64::try_from(document.generation).unwrap_or(i64::MAX),
                 sha256: document.sha256.clone(),
             });
-            match deployment {
-                Some(deployment) => {
-                    status.querier_status = Some(workload(deployment));
-                    wanted.push(ready(deployment));
-                }
-                None => keep.push(conditions::READY),
-            }
-            if !old.conditions.iter().any(|own| own.type_ == conditions::READY) && deployment.is_none() {
-                wanted.push(Wanted {
-                    type_: conditions::READY,
-                    status: Verdict::False,
-                    reason: reasons::CREATING,
-                    message: "the Deployment does not exist yet".to_owned(),
-                });
-            }
+            status.selector = Some(summary.selector.clone());
+            status.querier_status = deployments.queriers.as_ref().map(workload);
+            let has_frontend = query.spec.query_frontend.is_some();
+            let frontend = deployments.frontend.as_ref().filter(|_| has_frontend);
+            status.query_frontend_status = frontend.map(workload);
+            let pods = Pods { queriers: deployments.queriers.as_ref(), frontend, has_frontend };
+            wanted.extend(readiness(&pods, waits, refusals, summary));
             // After a restart of the operator the pods are asked first: what status says stays until then.
             let is_as_before = old.document.is_some() && old.document == status.document;
             if summary.has_agents() && !agents.are_known() && is_as_before {
@@ -112,21 +119,11 @@ pub fn compute(findings: &Findings<'_>) -> ThanosQueryStatus {
                 status.synced = text;
             }
             wanted.extend(warnings(discovery, summary, foreign, &all));
+            wanted.extend(waiting(waits, refusals, *lacks_service_monitors));
         }
     }
     status.conditions = merge(&old.conditions, wanted, &keep, generation, *now);
     status
-}
-
-/// Whether every pod is of the current template and available.
-pub fn is_rolled_out(deployment: &Deployment) -> bool {
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    let pods = workload(deployment);
-    let observed = deployment.status.as_ref().and_then(|status| status.observed_generation);
-    observed >= deployment.metadata.generation
-        && pods.updated_replicas == wanted
-        && pods.available_replicas == wanted
-        && pods.replicas == wanted
 }
 
 /// Every Service that is left out, sorted.
@@ -136,17 +133,16 @@ pub fn rejected<'a>(discovery: &'a Discovery, summary: &'a Summary) -> Vec<&'a R
     all
 }
 
-fn paused(is_paused: bool) -> Wanted {
-    let (reason, message) = if is_paused {
-        (reasons::PAUSED, "spec.paused is set: nothing is changed")
-    } else {
-        (reasons::RESUMED, "")
+fn paused(query: &ThanosQuery, is_paused: bool) -> Wanted {
+    let (status, reason, message) = match (is_paused, query.spec.paused == Some(true)) {
+        (true, _) => (true, reasons::PAUSED, "spec.paused is set: nothing is changed"),
+        // True, as upstream's operator says it too: two that disagree would write for ever.
+        (false, true) => {
+            (true, reasons::TAKEN_OVER, "paused for thanos-community/thanos-operator; this operator works")
+        }
+        (false, false) => (false, reasons::RESUMED, ""),
     };
-    Wanted { type_: conditions::PAUSED, status: is_paused.into(), reason, message: message.to_owned() }
-}
-
-fn warning(type_: &'static str, reason: &'static str, message: String) -> Wanted {
-    Wanted { type_, status: Verdict::True, reason, message }
+    Wanted { type_: conditions::PAUSED, status: status.into(), reason, message: message.to_owned() }
 }
 
 fn warnings(
@@ -159,9 +155,14 @@ fn warnings(
     if !foreign.is_empty() {
         all.push(warning(conditions::FOREIGN_OBJECT, reasons::FOREIGN, foreign.join("; ")));
     }
-    if !summary.refused_args.is_empty() {
-        let message = format!("spec.additionalArgs: {}", summary.refused_args.join("; "));
-        all.push(warning(conditions::INVALID, reasons::INVALID_FIELD, message));
+    if !summary.problems.is_empty() {
+        all.push(warning(conditions::INVALID, reasons::INVALID_FIELD, summary.problems.join("; ")));
+    }
+    if !summary.remarks.is_empty() {
+        all.push(warning(conditions::REMARKS, reasons::REMARKS, summary.remarks.join("; ")));
+    }
+    if let Some(problem) = &summary.query_service_problem {
+        all.push(warning(conditions::QUERY_SERVICE_MISSING, reasons::NOT_ONE_SERVICE, problem.clone()));
     }
     if summary.version == ThanosVersion::Unknown {
         let message = "neither spec.version nor the tag of spec.baseImage says which release of Thanos runs; set \
@@ -203,40 +204,6 @@ fn rejected_service(rejected: &Rejected) -> RejectedService {
         reason: rejected.reason.word().to_owned(),
         message: rejected.reason.message(),
     }
-}
-
-fn workload(deployment: &Deployment) -> WorkloadStatus {
-    let status = deployment.status.clone().unwrap_or_default();
-    WorkloadStatus {
-        replicas: status.replicas.unwrap_or_default(),
-        updated_replicas: status.updated_replicas.unwrap_or_default(),
-        available_replicas: status.available_replicas.unwrap_or_default(),
-        unavailable_replicas: status.unavailable_replicas.unwrap_or_default(),
-        ready_replicas: status.ready_replicas.unwrap_or_default(),
-    }
-}
-
-fn ready(deployment: &Deployment) -> Wanted {
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    let pods = workload(deployment);
-    let stuck = deployment
-        .status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten())
-        .find(|own| own.type_ == "Progressing" && own.status == "False");
-    let (status, reason, message) = if is_rolled_out(deployment) {
-        (Verdict::True, reasons::AVAILABLE, format!("{wanted} of {wanted} pods are available"))
-    } else if let Some(stuck) = stuck {
-        let message = stuck.message.clone().unwrap_or_default();
-        (Verdict::False, reasons::DEADLINE_EXCEEDED, message)
-    } else {
-        let WorkloadStatus { updated_replicas, available_replicas, .. } = pods;
-        let message = format!(
-            "{updated_replicas} of {wanted} pods are of the current template, {available_replicas} are available"
-        );
-        (Verdict::False, reasons::PROGRESSING, message)
-    };
-    Wanted { type_: conditions::READY, status, reason, message }
 }
 
 fn endpoints_synced(summary: &Summary, agents: &AgentAnswers) -> (Wanted, Option<String>) {

@@ -46,6 +46,11 @@ impl From<bool> for Verdict {
     }
 }
 
+/// A condition that is there only while something needs a look.
+pub fn warning(type_: &'static str, reason: &'static str, message: String) -> Wanted {
+    Wanted { type_, status: Verdict::True, reason, message }
+}
+
 /// The conditions that follow `old` when `wanted` are all there shall be, sorted by type.
 ///
 /// Types that `keep` names stay as they are when they are not wanted.

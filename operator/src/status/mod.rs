@@ -3,21 +3,27 @@
 mod agents;
 mod compute;
 mod conditions;
+mod readiness;
 mod restart_reason;
 
-use crds::{ThanosQuery, ThanosQueryStatus, names::FIELD_MANAGER};
+use crds::{
+    ThanosQuery, ThanosQueryStatus,
+    names::{FIELD_MANAGER, conditions},
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Api, Client, ResourceExt,
     api::{Patch, PatchParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 pub use agents::{AgentAnswers, Asker};
-pub use compute::{Findings, Progress, compute, is_rolled_out, rejected};
+pub use compute::{Findings, Progress, compute, rejected};
+pub use readiness::is_rolled_out;
 pub use restart_reason::{restart_reasons, sentence};
 
-use crate::snapshot::API_TIMEOUT;
+use crate::{events::Happened, snapshot::API_TIMEOUT};
 
 /// The status could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -43,28 +49,74 @@ pub enum StatusError {
     },
 }
 
-/// Writes `status`; what it leaves out goes.
+/// Writes `new` in the place of `old`; returns the version that this makes.
+///
+/// A merge patch: it also takes away the conditions of an operator before us, which server-side apply would leave.
 ///
 /// # Errors
 /// When the API refuses or does not answer. That the object is gone is no error.
 pub async fn write(
     client: &Client,
     query: &ThanosQuery,
-    status: &ThanosQueryStatus,
-) -> Result<(), StatusError> {
+    old: &ThanosQueryStatus,
+    new: &ThanosQueryStatus,
+) -> Result<Option<String>, StatusError> {
     let (namespace, name) = (query.namespace().unwrap_or_default(), query.name_any());
-    let patch = Patch::Apply(json!({
-        "apiVersion": ThanosQuery::api_version(&()),
-        "kind": ThanosQuery::kind(&()),
-        "metadata": {"name": name, "uid": query.metadata.uid},
-        "status": status,
-    }));
+    let watched = query.status.as_ref().map(|status| json!(status)).unwrap_or_default();
+    let status = replacing(&watched, &replacing(&json!(old), &json!(new)));
+    let patch = Patch::Merge(json!({"metadata": {"uid": query.metadata.uid}, "status": status}));
     let api: Api<ThanosQuery> = Api::namespaced(client.clone(), &namespace);
-    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     match timeout(API_TIMEOUT, api.patch_status(&name, &params, &patch)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(kube::Error::Api(answer))) if answer.is_not_found() => Ok(()),
+        Ok(Ok(written)) => Ok(written.metadata.resource_version),
+        Ok(Err(kube::Error::Api(answer))) if answer.is_not_found() => Ok(None),
         Ok(Err(source)) => Err(StatusError::Api { namespace, name, source: Box::new(source) }),
         Err(_) => Err(StatusError::Timeout { namespace, name }),
+    }
+}
+
+/// `new` as a merge patch that also takes away what only `old` has.
+fn replacing(old: &Value, new: &Value) -> Value {
+    let (Value::Object(old), Value::Object(new)) = (old, new) else { return new.clone() };
+    let mut patch = new.clone();
+    for (key, old) in old {
+        let value = new.get(key).map_or(Value::Null, |new| replacing(old, new));
+        patch.insert(key.clone(), value);
+    }
+    Value::Object(patch)
+}
+
+/// What a person is told by an Event when `new` follows `old`: each warning once, when it comes or changes.
+pub fn news(old: &ThanosQueryStatus, new: &ThanosQueryStatus) -> Vec<Happened> {
+    const TOLD: [&str; 7] = [
+        conditions::INVALID,
+        conditions::FOREIGN_OBJECT,
+        conditions::APPLY_FAILED,
+        conditions::FOREIGN_WRITER,
+        conditions::DEFAULTS_OUTDATED,
+        conditions::SERVICE_MONITOR_MISSING,
+        conditions::QUERY_SERVICE_MISSING,
+    ];
+    let is_told = |own: &&Condition| {
+        TOLD.contains(&own.type_.as_str())
+            && !old.conditions.iter().any(|told| told.type_ == own.type_ && told.message == own.message)
+    };
+    let happened = |own: &Condition| Happened::Condition {
+        type_: own.type_.clone(),
+        message: own.message.clone(),
+        is_warning: own.type_ != conditions::DEFAULTS_OUTDATED,
+    };
+    new.conditions.iter().filter(is_told).map(happened).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_the_old_status_has_is_taken_away_at_every_depth() {
+        let old = json!({"a": 1, "deep": {"b": 2, "c": 3}, "list": [1, 2]});
+        let new = json!({"deep": {"b": 4}, "list": [3]});
+        assert_eq!(replacing(&old, &new), json!({"a": null, "deep": {"b": 4, "c": null}, "list": [3]}));
     }
 }

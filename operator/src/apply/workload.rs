@@ -1,0 +1,131 @@
+//! The Deployment of one workload: whether its pods may be replaced now.
+//!
+//! Everything that replaces pods passes here: endpoints that still settle, defaults of the operator that wait for their
+//! turn, another writer who keeps changing the template.
+
+use std::time::Duration;
+
+use crds::names::annotations;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::ResourceExt;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{
+    ApplyError, Outcome, Reverts, Settling, Step, TemplateChange, covers,
+    default_rollouts::DefaultsGate,
+    reverts::{Decision, Observed},
+    step::to_json,
+};
+
+/// What is remembered of one Deployment between two looks.
+#[derive(Debug, Default)]
+pub struct DeploymentMemory {
+    /// Strict and group endpoints that still change.
+    pub settling: Settling,
+    /// How often another writer took our template back.
+    pub reverts: Reverts,
+    /// Hash of the template that was applied last.
+    pub applied: Option<String>,
+}
+
+/// What the pods of a ThanosQuery wait for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
+    /// The template is not applied yet, and why; Ready is not told for it.
+    pub pending: Vec<String>,
+    /// Defaults of the operator that are not rolled out: the hash that accepts them.
+    pub defaults: Vec<DefaultsWait>,
+    /// Who keeps changing our template.
+    pub foreign_writer: Option<String>,
+}
+
+/// Defaults of the operator that one Deployment does not have yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefaultsWait {
+    /// The Deployment.
+    pub deployment: String,
+    /// Hash of the template that it would get.
+    pub hash: String,
+    /// Whether a person has to accept them; else its turn comes.
+    pub by_hand: bool,
+}
+
+/// Applies `desired` as far as its pods may be replaced now. True when its template is what is wanted.
+///
+/// # Errors
+/// When the API refuses.
+pub async fn apply_deployment(
+    step: &Step<'_>,
+    desired: &Deployment,
+    live: Option<&Deployment>,
+    memory: &mut DeploymentMemory,
+    gate: &dyn DefaultsGate,
+    now: Instant,
+    outcome: &mut Outcome,
+) -> Result<(Option<Deployment>, bool), ApplyError> {
+    let there = live.cloned();
+    if step.is_foreign(desired, live, outcome) {
+        outcome.waits.pending.push(format!("Deployment {} belongs to somebody else", desired.name_any()));
+        return Ok((None, false));
+    }
+    if let Some(wait) = memory.settling.wait(live, desired, now) {
+        outcome.waits.pending.push("strict or group endpoints still change".to_owned());
+        outcome.come_back(wait);
+        return Ok((there, false));
+    }
+    let hash = desired.annotations().get(annotations::TEMPLATE_HASH).cloned().unwrap_or_default();
+    let observed = Observed {
+        // Also by an earlier process, as far as the other writer left our mark.
+        applied_before: memory.applied.as_ref() == Some(&hash)
+            || live.is_some_and(|live| live.annotations().get(annotations::TEMPLATE_HASH) == Some(&hash)),
+        is_there: live.map_or(Ok(false), |live| is_template_there(live, desired))?,
+    };
+    if let Decision::Stop = memory.reverts.decide(&observed, now) {
+        let by = live.and_then(|live| {
+            let managed = live.metadata.managed_fields.as_deref().unwrap_or_default();
+            crate::managed_fields::last_foreign_writer(managed, &["spec", "template"])
+        });
+        outcome.waits.foreign_writer = Some(by.unwrap_or("somebody else").to_owned());
+        outcome.complete = false;
+        return Ok((there, false));
+    }
+    let change = TemplateChange::of(live.map(ResourceExt::annotations), desired.annotations());
+    let mut held = None;
+    if let (TemplateChange::DefaultsOnly, Some(live)) = (change, live)
+        && let Some(by_hand) = gate.holds(&hash)
+    {
+        let wait = DefaultsWait { deployment: desired.name_any(), hash: hash.clone(), by_hand };
+        outcome.waits.defaults.push(wait);
+        held = Some(with_template_of(desired, live));
+    }
+    let applied = step.apply(held.as_ref().unwrap_or(desired), live, outcome).await?;
+    if held.is_none() {
+        memory.applied = Some(hash);
+    }
+    Ok((applied.or(there), held.is_none()))
+}
+
+/// `desired` with the pods that run: all else about it is brought up to date.
+fn with_template_of(desired: &Deployment, live: &Deployment) -> Deployment {
+    let mut held = desired.clone();
+    if let (Some(spec), Some(live)) = (&mut held.spec, &live.spec) {
+        spec.template = live.template.clone();
+    }
+    let own = held.metadata.annotations.get_or_insert_default();
+    for name in [annotations::TEMPLATE_HASH, annotations::TEMPLATE_INPUTS] {
+        own.remove(name);
+        own.extend(live.annotations().get(name).map(|value| (name.to_owned(), value.clone())));
+    }
+    held
+}
+
+fn is_template_there(live: &Deployment, desired: &Deployment) -> Result<bool, ApplyError> {
+    let template = |deployment: &Deployment| -> Result<Value, ApplyError> {
+        Ok(to_json(deployment)?.pointer("/spec/template").cloned().unwrap_or_default())
+    };
+    Ok(covers(&template(live)?, &template(desired)?))
+}
+
+/// How long until it is looked again whether a turn has come; whoever ends his also wakes the others.
+pub const TURN_INTERVAL: Duration = Duration::from_secs(30);

@@ -1,0 +1,63 @@
+//! Whose turn it is to get the operator's new defaults.
+
+use kube::runtime::reflector::ObjectRef;
+
+use super::Context;
+use crate::{
+    apply::{DefaultRollouts, DefaultsGate, Turns},
+    watch::QueryRef,
+};
+
+/// What one ThanosQuery has to pass before its pods get new defaults.
+pub struct Gate<'a> {
+    /// How the operator was started.
+    pub mode: DefaultRollouts,
+    /// Whose turn it is.
+    pub turns: &'a Turns<QueryRef>,
+    /// Who asks.
+    pub own: &'a QueryRef,
+    /// The hash that a person accepted.
+    pub accepted: Option<&'a String>,
+}
+
+// === impl Gate ===
+
+impl DefaultsGate for Gate<'_> {
+    fn holds(&self, hash: &str) -> Option<bool> {
+        let Self { mode, turns, own, accepted } = self;
+        if accepted.is_some_and(|accepted| accepted == hash) {
+            return None;
+        }
+        match mode {
+            DefaultRollouts::Manual => Some(true),
+            DefaultRollouts::Paced => (!turns.claim(own)).then_some(false),
+        }
+    }
+}
+
+// === impl Context ===
+
+impl Context {
+    /// Ends the turn of `own`, if it has it, and wakes who waits.
+    pub fn end_turn(&self, own: &QueryRef) {
+        self.wake_for_a_look(self.turns.release(own));
+    }
+
+    /// Notes that `own` was looked at. Before each was looked at once, nobody knows whether a rollout is under way
+    /// that an earlier process began.
+    pub(super) fn looked_at(&self, own: &QueryRef) {
+        self.states.handle(own).noted.lock().looked_at = true;
+        if !self.turns.is_open() && self.wakes.known().iter().all(|query| self.states.was_looked_at(query)) {
+            self.wake_for_a_look(self.turns.open());
+        }
+    }
+
+    fn wake_for_a_look(&self, waiting: Vec<QueryRef>) {
+        for query in waiting {
+            let query: QueryRef =
+                ObjectRef::new(&query.name).within(query.namespace.as_deref().unwrap_or_default());
+            self.states.handle(&query).noted.lock().gap = true;
+            self.wakes.one(&query);
+        }
+    }
+}

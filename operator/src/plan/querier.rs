@@ -1,0 +1,125 @@
+//! The querier's container: ports and probes follow the addresses that Thanos really listens on.
+
+use crds::names::pod;
+use k8s_openapi::{
+    api::core::v1::{Container, ContainerPort, GRPCAction, HTTPGetAction, Probe},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use sd_agent::{Feature, ThanosVersion};
+
+use super::{Delivery, Image, Workload, agent, listen::Listen};
+
+/// Up to 0.39 Thanos answers ready at once but has its stores only after its first tick, at 5 s.
+const FIRST_STORES_SECONDS: i32 = 12;
+
+/// The container.
+pub fn container(
+    workload: &Workload<'_>,
+    image: &Image,
+    delivery: Delivery,
+    args: &[String],
+    listen: &Listen,
+) -> Container {
+    let has_file = delivery != Delivery::Flags;
+    let mut ports = Vec::new();
+    ports.extend(listen.grpc.map(|address| container_port(pod::GRPC_PORT_NAME, address.port)));
+    ports.push(container_port(pod::HTTP_PORT_NAME, listen.http.port));
+    let probes = Probes::of(listen);
+    Container {
+        name: pod::QUERY_CONTAINER.to_owned(),
+        args: Some(args.to_vec()),
+        ports: Some(ports),
+        startup_probe: probes.probe(READY, |probe| {
+            probe.period_seconds = Some(1);
+            probe.failure_threshold = Some(120);
+        }),
+        readiness_probe: probes.probe(READY, |probe| {
+            probe.initial_delay_seconds = ready_delay(image.version);
+            probe.period_seconds = Some(2);
+            probe.failure_threshold = Some(10);
+        }),
+        liveness_probe: probes.probe(HEALTHY, |probe| {
+            probe.period_seconds = Some(30);
+            probe.failure_threshold = Some(4);
+        }),
+        volume_mounts: has_file.then(|| vec![agent::mount(pod::FILE_VOLUME, pod::FILE_FOLDER, true)]),
+        ..thanos_container(workload, image)
+    }
+}
+
+/// Where Thanos says whether it is ready; at the root whatever the route prefix is.
+pub const READY: &str = "/-/ready";
+/// Where Thanos says whether it is alive.
+pub const HEALTHY: &str = "/-/healthy";
+
+/// What the containers of both workloads have in common.
+pub fn thanos_container(workload: &Workload<'_>, image: &Image) -> Container {
+    let mut security = agent::restricted(None);
+    // The pod says these two, so that what the user says of the pod counts here.
+    (security.run_as_non_root, security.seccomp_profile) = (None, None);
+    Container {
+        image: Some(image.reference.clone()),
+        image_pull_policy: Some(workload.common.image_pull_policy.as_str().to_owned()),
+        resources: workload.common.resource_requirements.clone(),
+        security_context: Some(security),
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        ..Container::default()
+    }
+}
+
+/// A port of a container.
+pub fn container_port(name: &str, number: u16) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: i32::from(number),
+        ..ContainerPort::default()
+    }
+}
+
+/// How the kubelet can ask: it comes from outside, so an address that only the pod itself reaches is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probes {
+    /// Over HTTP.
+    Http,
+    /// By gRPC's own health service, which follows the same state.
+    Grpc(u16),
+    /// Not at all.
+    None,
+}
+
+// === impl Probes ===
+
+impl Probes {
+    /// For a Thanos that listens so.
+    pub fn of(listen: &Listen) -> Self {
+        match listen.grpc {
+            _ if !listen.http.loopback => Self::Http,
+            Some(grpc) if !grpc.loopback => Self::Grpc(grpc.port),
+            _ => Self::None,
+        }
+    }
+
+    /// A probe of this path.
+    pub fn probe(self, path: &str, set: impl FnOnce(&mut Probe)) -> Option<Probe> {
+        let mut probe = Probe { timeout_seconds: Some(1), ..Probe::default() };
+        match self {
+            Self::Http => {
+                probe.http_get = Some(HTTPGetAction {
+                    path: Some(path.to_owned()),
+                    port: IntOrString::String(pod::HTTP_PORT_NAME.to_owned()),
+                    ..HTTPGetAction::default()
+                });
+            }
+            Self::Grpc(port) => {
+                probe.grpc = Some(GRPCAction { port: i32::from(port), ..GRPCAction::default() });
+            }
+            Self::None => return None,
+        }
+        set(&mut probe);
+        Some(probe)
+    }
+}
+
+fn ready_delay(version: ThanosVersion) -> Option<i32> {
+    (!version.supports(Feature::ReadyAfterDiscovery)).then_some(FIRST_STORES_SECONDS)
+}

@@ -1,0 +1,132 @@
+//! Pure: whether what the spec asks for is what runs. Flux, Argo CD and `kubectl wait` go by it, so it is told of the
+//! present spec only, and never before its pods are the ones that run.
+
+use crds::{
+    names::{annotations::ACCEPT_DEFAULTS, conditions, reasons},
+    thanos_query_status::WorkloadStatus,
+};
+use k8s_openapi::api::apps::v1::Deployment;
+
+use super::conditions::{Verdict, Wanted, warning};
+use crate::{apply::Waits, plan::Summary};
+
+/// The Deployments that have to be rolled out.
+pub struct Pods<'a> {
+    /// Of the queriers.
+    pub queriers: Option<&'a Deployment>,
+    /// Of the frontend.
+    pub frontend: Option<&'a Deployment>,
+    /// Whether there has to be a frontend.
+    pub has_frontend: bool,
+}
+
+/// The conditions `Ready` and, when only a change by somebody helps, `Stalled`.
+pub fn readiness(pods: &Pods<'_>, waits: &Waits, refusals: &[String], summary: &Summary) -> Vec<Wanted> {
+    let Pods { queriers, frontend, has_frontend } = pods;
+    let mut workloads = vec![("query", *queriers)];
+    if *has_frontend {
+        workloads.push(("frontend", *frontend));
+    }
+    let stuck = workloads.iter().find_map(|(_, deployment)| stuck(deployment.as_ref()?));
+    let (status, reason, message) = if let Some(refusal) = refusals.first() {
+        (Verdict::False, reasons::APPLY_FAILED, refusal.clone())
+    } else if let Some(by) = &waits.foreign_writer {
+        (Verdict::False, reasons::REVERTED, format!("{by} keeps changing the pod template"))
+    } else if let Some(problem) = summary.query_service_problem.as_ref().filter(|_| frontend.is_none()) {
+        (Verdict::False, reasons::NOT_ONE_SERVICE, problem.clone())
+    } else if workloads.iter().any(|(_, deployment)| deployment.is_none()) {
+        (Verdict::False, reasons::CREATING, "the Deployment does not exist yet".to_owned())
+    } else if let Some(message) = &stuck {
+        (Verdict::False, reasons::DEADLINE_EXCEEDED, message.clone())
+    } else if let Some(pending) = waits.pending.first() {
+        (Verdict::False, reasons::PENDING, pending.clone())
+    } else {
+        let all = workloads.iter().filter_map(|(name, deployment)| Some((name, (*deployment)?)));
+        let told: Vec<String> = all.clone().map(|(name, deployment)| told(name, deployment)).collect();
+        match all.clone().all(|(_, deployment)| is_rolled_out(deployment)) {
+            true => (Verdict::True, reasons::AVAILABLE, told.join(", ")),
+            false => (Verdict::False, reasons::PROGRESSING, told.join(", ")),
+        }
+    };
+    let is_stalled = matches!(reason, reasons::APPLY_FAILED | reasons::REVERTED | reasons::DEADLINE_EXCEEDED);
+    let stalled = is_stalled.then(|| warning(conditions::STALLED, reason, message.clone()));
+    [Wanted { type_: conditions::READY, status, reason, message }].into_iter().chain(stalled).collect()
+}
+
+/// The conditions about what was not written, or not yet.
+pub fn waiting(waits: &Waits, refusals: &[String], lacks_service_monitors: bool) -> Vec<Wanted> {
+    let mut all = Vec::new();
+    if !refusals.is_empty() {
+        all.push(warning(conditions::APPLY_FAILED, reasons::APPLY_FAILED, refusals.join("; ")));
+    }
+    if let Some(by) = &waits.foreign_writer {
+        let message = format!(
+            "{by} changes the pod template back each time it is applied; it is left as it is now. Stop that writer (for \
+             thanos-community/thanos-operator: spec.paused: true and annotation operator.thanos.io/take-over: \"true\"), \
+             then change the ThanosQuery, an annotation is enough"
+        );
+        all.push(warning(conditions::FOREIGN_WRITER, reasons::REVERTED, message));
+    }
+    if !waits.defaults.is_empty() {
+        let told: Vec<String> = waits
+            .defaults
+            .iter()
+            .map(|wait| match wait.by_hand {
+                true => format!("Deployment {}: annotation {ACCEPT_DEFAULTS}={} rolls them out", wait.deployment, wait.hash),
+                false => format!("Deployment {}: they are rolled out when its turn comes", wait.deployment),
+            })
+            .collect();
+        let message = format!("this operator has newer defaults for the pods. {}", told.join("; "));
+        all.push(warning(conditions::DEFAULTS_OUTDATED, reasons::WAITING, message));
+    }
+    if lacks_service_monitors {
+        let message = "serviceMonitor is set, and the cluster knows no ServiceMonitor; it is made when the \
+                       CustomResourceDefinition of prometheus-operator is installed";
+        all.push(warning(conditions::SERVICE_MONITOR_MISSING, reasons::KIND_MISSING, message.to_owned()));
+    }
+    all
+}
+
+/// Whether every pod is of the current template and available.
+pub fn is_rolled_out(deployment: &Deployment) -> bool {
+    let wanted = wanted(deployment);
+    let pods = workload(deployment);
+    let observed = deployment.status.as_ref().and_then(|status| status.observed_generation);
+    observed >= deployment.metadata.generation
+        && pods.updated_replicas == wanted
+        && pods.available_replicas == wanted
+        && pods.replicas == wanted
+}
+
+/// The numbers of `deployment`.
+pub fn workload(deployment: &Deployment) -> WorkloadStatus {
+    let status = deployment.status.clone().unwrap_or_default();
+    WorkloadStatus {
+        replicas: status.replicas.unwrap_or_default(),
+        updated_replicas: status.updated_replicas.unwrap_or_default(),
+        available_replicas: status.available_replicas.unwrap_or_default(),
+        unavailable_replicas: status.unavailable_replicas.unwrap_or_default(),
+        ready_replicas: status.ready_replicas.unwrap_or_default(),
+    }
+}
+
+fn wanted(deployment: &Deployment) -> i32 {
+    deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+}
+
+fn told(name: &str, deployment: &Deployment) -> String {
+    let wanted = wanted(deployment);
+    let WorkloadStatus { updated_replicas, available_replicas, .. } = workload(deployment);
+    match is_rolled_out(deployment) {
+        true => format!("{wanted} of {wanted} {name} pods are available"),
+        false => format!(
+            "{updated_replicas} of {wanted} {name} pods are of the current template, {available_replicas} are available"
+        ),
+    }
+}
+
+fn stuck(deployment: &Deployment) -> Option<String> {
+    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
+    let stuck = conditions.iter().find(|own| own.type_ == "Progressing" && own.status == "False")?;
+    Some(stuck.message.clone().unwrap_or_default())
+}
