@@ -36,7 +36,7 @@ pub struct CommonFields {
 
     /// Secrets of this namespace with which the kubelet pulls the images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::image_pull_secrets")]
+    #[schemars(schema_with = "schema::short::<Vec<LocalObjectReference>>")]
     pub image_pull_secrets: Option<Vec<LocalObjectReference>>,
 
     /// CPU and memory of the Thanos container.
