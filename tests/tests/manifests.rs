@@ -78,12 +78,17 @@ fn the_operator_may_do_what_it_does_with_every_kind_that_it_makes() {
         ("policy", "poddisruptionbudgets"),
         ("rbac.authorization.k8s.io", "roles"),
         ("rbac.authorization.k8s.io", "rolebindings"),
+        ("monitoring.coreos.com", "servicemonitors"),
     ];
     for (group, resource) in made {
-        let may = verbs(&rules, group, resource);
-        for verb in ["get", "list", "watch", "create", "patch"] {
-            assert!(may.contains(verb), "{verb} {resource}");
-        }
+        // `delete`: of each kind there is something that a change of the ThanosQuery makes superfluous.
+        let needed = BTreeSet::from(["get", "list", "watch", "create", "patch", "delete"]);
+        assert_eq!(verbs(&rules, group, resource), needed, "{resource}");
+    }
+    for (group, resource) in
+        [("autoscaling", "horizontalpodautoscalers"), ("discovery.k8s.io", "endpointslices")]
+    {
+        assert_eq!(verbs(&rules, group, resource), BTreeSet::from(["list", "watch"]), "{resource}");
     }
     for rule in &rules {
         let all = [&rule.api_groups, &rule.resources].into_iter().flatten().flatten().chain(&rule.verbs);
