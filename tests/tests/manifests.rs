@@ -135,6 +135,19 @@ fn readme_names_the_two_commands() {
     assert!(readme.contains("cargo demo") && readme.contains("cargo e2e"));
 }
 
+#[test]
+fn readme_names_every_condition() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).expect("README.md");
+    let names =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/src/names.rs")).expect("names.rs");
+    let conditions = names.split("pub mod conditions {").nth(1).and_then(|rest| rest.split("\n}").next());
+    let conditions: Vec<&str> = conditions.expect("the conditions").split('"').skip(1).step_by(2).collect();
+    assert!(conditions.contains(&"Ready"), "{conditions:?}");
+    for condition in conditions {
+        assert!(readme.contains(&format!("| `{condition}` |")), "{condition}");
+    }
+}
+
 fn verbs<'a>(rules: &'a [PolicyRule], group: &str, resource: &str) -> BTreeSet<&'a str> {
     let has = |list: &Option<Vec<String>>, value: &str| list.iter().flatten().any(|own| own == value);
     rules
