@@ -36,7 +36,7 @@ pub struct CommonFields {
 
     /// Secrets of this namespace with which the kubelet pulls the images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::image_pull_secrets")]
+    #[schemars(schema_with = "schema::short::<Vec<LocalObjectReference>>")]
     pub image_pull_secrets: Option<Vec<LocalObjectReference>>,
 
     /// CPU and memory of the Thanos container.
@@ -80,11 +80,11 @@ pub struct CommonFields {
     #[serde(default)]
     pub pod_disruption_budget_config: PodDisruptionBudgetConfig,
 
-    /// Labels for all objects and pods. The operator's own labels win.
+    /// Labels for all objects that are made for this one, and for the pods. The operator's own labels win.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<BTreeMap<String, String>>,
 
-    /// Annotations for all objects, not for pods.
+    /// Annotations for all objects that are made for this one, but not for the pods: those are in podAnnotations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub annotations: Option<BTreeMap<String, String>>,
 
@@ -103,7 +103,7 @@ pub struct CommonFields {
     #[schemars(schema_with = "schema::short::<Vec<Volume>>")]
     pub additional_volumes: Option<Vec<Volume>>,
 
-    /// Where the Thanos container mounts them.
+    /// Where the Thanos container mounts volumes, such as those of additionalVolumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::short::<Vec<VolumeMount>>")]
     pub additional_volume_mounts: Option<Vec<VolumeMount>>,
@@ -155,12 +155,12 @@ pub struct CommonFields {
     #[schemars(range(min = 0))]
     pub termination_grace_period_seconds: Option<i64>,
 
-    /// Lines for the pods' /etc/hosts.
+    /// Lines for /etc/hosts of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::short::<Vec<HostAlias>>")]
     pub host_aliases: Option<Vec<HostAlias>>,
 
-    /// DNS settings of the pods. Option ndots is 2 unless it is set here: endpoints are written as full names.
+    /// DNS settings of the pods. The option ndots is 2 unless it is set here, because endpoints are full names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::short::<PodDNSConfig>")]
     pub dns_config: Option<PodDNSConfig>,
@@ -179,7 +179,7 @@ pub struct CommonFields {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodDisruptionBudgetConfig {
-    /// Whether there is one. Default: true.
+    /// Whether there is a PodDisruptionBudget. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enable: Option<bool>,
 }
@@ -212,7 +212,8 @@ pub enum ServiceType {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceMonitorOptions {
-    /// Whether there is a ServiceMonitor. False also deletes one that upstream's operator made for this object.
+    /// Whether there is a ServiceMonitor. With false also one that thanos-community/thanos-operator made for
+    /// this object is deleted.
     #[serde(default = "yes")]
     pub enabled: bool,
 

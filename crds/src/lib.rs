@@ -7,17 +7,30 @@ mod schema;
 pub mod service_discovery;
 pub mod thanos_query;
 pub mod thanos_query_status;
+mod yaml;
 
 pub use thanos_query::{ThanosQuery, ThanosQuerySpec};
 pub use thanos_query_status::ThanosQueryStatus;
+pub use yaml::{Error as YamlError, to_yaml};
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
 use kube::CustomResourceExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-/// Every CRD of the project, as `thanos-operator crd` prints them and `manifests/crd.yaml` holds them.
+/// Every CRD of the project. [`to_yaml`] writes them.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![flowing(ThanosQuery::crd())]
+    vec![flowing(with_optional_spec(ThanosQuery::crd()))]
+}
+
+// As upstream has it: an object may leave `spec` out, and gets all defaults.
+fn with_optional_spec(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        let root = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
+        if let Some(spec) = root.and_then(|root| root.properties.as_mut()?.get_mut("spec")) {
+            spec.default = Some(JSON(json!({})));
+        }
+    }
+    crd
 }
 
 // Our lines end where the source is wide enough; `kubectl explain` keeps such ends and then wraps again.

@@ -77,7 +77,7 @@ pub struct CacheConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_memory_cache_config: Option<InMemoryCacheConfig>,
 
-    /// A key of a Secret that holds the cache configuration of Thanos (memcached, redis). It wins over the cache in
+    /// A key of a Secret of this namespace that holds the cache configuration of Thanos (memcached, redis). It wins over the cache in
     /// memory. The operator does not read it: it is mounted into the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::short::<SecretKeySelector>")]
@@ -88,7 +88,7 @@ pub struct CacheConfig {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InMemoryCacheConfig {
-    /// How large it may become, such as 512Mi.
+    /// How large the cache may become, such as 512Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema::SIZE))]
     pub max_size: Option<String>,

@@ -13,7 +13,7 @@ use crate::{
     service_discovery::ServiceDiscovery, thanos_query_status::ThanosQueryStatus,
 };
 
-/// What the queriers shall be.
+/// How the queriers shall be.
 #[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[kube(
     group = "monitoring.thanos.io",
@@ -58,7 +58,7 @@ pub struct ThanosQuerySpec {
     #[schemars(schema_with = "schema::selector")]
     pub custom_store_label_selector: Option<LabelSelector>,
 
-    /// Buckets of the queriers' own metrics.
+    /// Buckets of the queriers' own metrics about queries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub telemetry_quantiles: Option<TelemetryQuantiles>,
 
@@ -66,11 +66,12 @@ pub struct ThanosQuerySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub web_config: Option<WebConfig>,
 
-    /// How answers of the stores are merged: eager or lazy.
+    /// How answers of the stores are merged: eager reads each of them ahead, lazy as they are needed.
     #[serde(default)]
     pub grpc_proxy_strategy: GrpcProxyStrategy,
 
-    /// A query frontend in front of the queriers; without this there is none.
+    /// A query frontend in front of the queriers, which splits long queries and caches answers. Without this there is
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query_frontend: Option<QueryFrontendSpec>,
 
@@ -89,13 +90,13 @@ pub struct ThanosQuerySpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TelemetryQuantiles {
-    /// Of the time that a query takes, in seconds.
+    /// Buckets of the time that a query takes, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<Vec<String>>,
-    /// Of the number of samples that a query touches.
+    /// Buckets of the number of samples that a query touches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples: Option<Vec<String>>,
-    /// Of the number of series that a query touches.
+    /// Buckets of the number of series that a query touches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub series: Option<Vec<String>>,
 }

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ThanosQueryStatus {
-    /// Ready, EndpointsSynced, Paused, and a named warning for each thing that needs a look.
+    /// Ready: everything is rolled out and available. EndpointsSynced: every querier pod has the current endpoints.
+    /// Paused, Stalled, Remarks, and a warning by name for each thing that needs a look.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
@@ -40,7 +41,7 @@ pub struct ThanosQueryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document: Option<DocumentStatus>,
 
-    /// Querier pods that have the current document, of all: n/n.
+    /// Querier pods that have the current endpoints, of all, such as 2/2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced: Option<String>,
 
@@ -65,17 +66,17 @@ pub struct ThanosQueryStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointCounts {
-    /// All of them.
+    /// All endpoints.
     pub total: i32,
-    /// In the file: change without a restart.
+    /// Ordinary endpoints: in mode File they change without a restart.
     pub regular: i32,
-    /// Asked always.
+    /// Strict endpoints: a query fails rather than miss their data.
     pub strict: i32,
-    /// Balanced over the addresses behind one name.
+    /// Group endpoints: replicas of the same data behind one name, of which one is asked.
     pub group: i32,
-    /// Both.
+    /// Endpoints that are strict and a group.
     pub group_strict: i32,
-    /// Services left out.
+    /// Services that carry the StoreAPI labels and are left out.
     pub rejected: i32,
 }
 
@@ -87,7 +88,7 @@ pub struct RejectedService {
     pub namespace: String,
     /// Name of the Service.
     pub name: String,
-    /// One word.
+    /// Why it is left out, in one word.
     pub reason: String,
     /// What is wrong and what to do.
     pub message: String,
@@ -99,7 +100,7 @@ pub struct RejectedService {
 pub struct DocumentStatus {
     /// Name of the ConfigMap.
     pub config_map: String,
-    /// Grows with every change of the endpoints.
+    /// Number of the document: it grows with every change of the endpoints.
     pub generation: i64,
     /// SHA-256 of the document.
     pub sha256: String,
@@ -111,9 +112,9 @@ pub struct DocumentStatus {
 pub struct Rollout {
     /// When the template was changed.
     pub time: Time,
-    /// Why, for people.
+    /// Why it was changed.
     pub reason: String,
-    /// Every difference, one a line.
+    /// Every difference of the two templates, one a line.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<String>,
 }
@@ -128,7 +129,7 @@ pub struct WorkloadStatus {
     pub updated_replicas: i32,
     /// Pods that are available.
     pub available_replicas: i32,
-    /// Pods that are still wanted.
+    /// Pods that are still missing: wanted, but not available.
     pub unavailable_replicas: i32,
     /// Pods that are ready.
     pub ready_replicas: i32,

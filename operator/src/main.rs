@@ -31,9 +31,7 @@ fn main() -> ExitCode {
 }
 
 fn print_crds() -> anyhow::Result<()> {
-    for crd in crds::all() {
-        print!("{}", serde_saphyr::to_string(&crd).context("failed to write the CRD as YAML")?);
-    }
+    print!("{}", crds::to_yaml().context("failed to write the CRD as YAML")?);
     Ok(())
 }
 

@@ -31,7 +31,7 @@ fn of_kind<T: serde::de::DeserializeOwned>(file: &str, kind: &str) -> T {
 
 #[test]
 fn the_crd_in_the_manifests_is_the_one_of_the_code() {
-    let made: String = crds::all().iter().map(|crd| serde_saphyr::to_string(crd).expect("YAML")).collect();
+    let made = crds::to_yaml().expect("YAML");
     let written = fs::read_to_string(format!("{MANIFESTS}/crd.yaml")).expect("crd.yaml");
     assert!(
         made == written,
@@ -78,12 +78,17 @@ fn the_operator_may_do_what_it_does_with_every_kind_that_it_makes() {
         ("policy", "poddisruptionbudgets"),
         ("rbac.authorization.k8s.io", "roles"),
         ("rbac.authorization.k8s.io", "rolebindings"),
+        ("monitoring.coreos.com", "servicemonitors"),
     ];
     for (group, resource) in made {
-        let may = verbs(&rules, group, resource);
-        for verb in ["get", "list", "watch", "create", "patch"] {
-            assert!(may.contains(verb), "{verb} {resource}");
-        }
+        // `delete`: of each kind there is something that a change of the ThanosQuery makes superfluous.
+        let needed = BTreeSet::from(["get", "list", "watch", "create", "patch", "delete"]);
+        assert_eq!(verbs(&rules, group, resource), needed, "{resource}");
+    }
+    for (group, resource) in
+        [("autoscaling", "horizontalpodautoscalers"), ("discovery.k8s.io", "endpointslices")]
+    {
+        assert_eq!(verbs(&rules, group, resource), BTreeSet::from(["list", "watch"]), "{resource}");
     }
     for rule in &rules {
         let all = [&rule.api_groups, &rule.resources].into_iter().flatten().flatten().chain(&rule.verbs);
@@ -128,6 +133,19 @@ fn the_agent_understands_the_arguments_that_the_operator_writes() {
 fn readme_names_the_two_commands() {
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).expect("README.md");
     assert!(readme.contains("cargo demo") && readme.contains("cargo e2e"));
+}
+
+#[test]
+fn readme_names_every_condition() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).expect("README.md");
+    let names =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/src/names.rs")).expect("names.rs");
+    let conditions = names.split("pub mod conditions {").nth(1).and_then(|rest| rest.split("\n}").next());
+    let conditions: Vec<&str> = conditions.expect("the conditions").split('"').skip(1).step_by(2).collect();
+    assert!(conditions.contains(&"Ready"), "{conditions:?}");
+    for condition in conditions {
+        assert!(readme.contains(&format!("| `{condition}` |")), "{condition}");
+    }
 }
 
 fn verbs<'a>(rules: &'a [PolicyRule], group: &str, resource: &str) -> BTreeSet<&'a str> {
