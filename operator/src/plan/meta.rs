@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crds::{
     ThanosQuery,
-    names::{labels, labels::TOOL_DOMAINS},
+    names::{labels, labels::TOOL_DOMAINS, objects::QUERIER_PREFIX},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource;
@@ -27,14 +27,12 @@ pub struct Names {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "metadata.name: {name:?} makes the Service name {service:?}, which has to be at most 63 characters of a-z, 0-9 and -; use a name of at most {} such characters",
-    63 - PREFIX.len()
+    63 - QUERIER_PREFIX.len()
 )]
 pub struct NameError {
     name: String,
     service: String,
 }
-
-const PREFIX: &str = "thanos-query-";
 
 // === impl Names ===
 
@@ -45,7 +43,7 @@ impl Names {
     /// When the name makes no valid Service name.
     pub fn of(query: &ThanosQuery) -> Result<Self, NameError> {
         let name = query.metadata.name.clone().unwrap_or_default();
-        let querier = format!("{PREFIX}{name}");
+        let querier = format!("{QUERIER_PREFIX}{name}");
         let is_label = querier.len() <= 63
             && !name.is_empty()
             && !querier.ends_with('-')

@@ -12,6 +12,7 @@ mod endpoints;
 mod image;
 mod meta;
 mod service;
+pub mod service_monitor;
 mod thanos_args;
 
 use crds::{
@@ -32,7 +33,7 @@ use serde_json::json;
 pub use config_map::{payload_of, set_payload};
 pub use endpoints::{Endpoints, Flag};
 pub use image::{Image, VersionError};
-pub use meta::{NameError, Names, selector};
+pub use meta::{NameError, Names, all_labels, selector};
 
 use crate::{config::Config, discovery::Discovery};
 
