@@ -14,7 +14,12 @@ use k8s_openapi::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::{apply::Settling, discovery::Rejected, status::AgentAnswers, watch::QueryRef};
+use crate::{
+    apply::Settling,
+    discovery::Rejected,
+    status::AgentAnswers,
+    watch::{QueryRef, Scope},
+};
 
 // More changes than this are not told apart.
 const LONGEST_LIST: usize = 100;
@@ -43,7 +48,7 @@ pub struct QueryHandle {
 pub struct Noted {
     /// Versions of owned objects that were seen; none for a deletion.
     pub touched: Vec<Option<String>>,
-    /// The watch of owned objects had a gap.
+    /// A watch had a gap, or more than endpoints may have changed: everything has to be looked at.
     pub gap: bool,
     /// A task asks this object's pods.
     pub asking: bool,
@@ -117,9 +122,13 @@ impl QueryStates {
         self.handles.lock().remove(query);
     }
 
-    /// Every handle, for changes that may concern all.
-    pub fn all(&self) -> Vec<Arc<QueryHandle>> {
-        self.handles.lock().values().cloned().collect()
+    /// Everything in `scope` has to look at everything.
+    pub fn note_gap(&self, scope: &Scope) {
+        for (query, handle) in self.handles.lock().iter() {
+            if scope.includes(query.namespace.as_deref().unwrap_or_default()) {
+                handle.noted.lock().gap = true;
+            }
+        }
     }
 
     /// Whether `query` is known, that is not deleted.
