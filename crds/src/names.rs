@@ -105,6 +105,14 @@ pub mod annotations {
     pub const APPLIED_HASH: &str = "operator.thanos.io/applied-hash";
 }
 
+/// Names of the objects that are made for a ThanosQuery.
+pub mod objects {
+    /// Before the name of the ThanosQuery: its queriers' Deployment, Service and so on.
+    pub const QUERIER_PREFIX: &str = "thanos-query-";
+    /// Before the name of the ThanosQuery: its query frontend's Deployment, Service and so on.
+    pub const FRONTEND_PREFIX: &str = "thanos-query-frontend-";
+}
+
 /// Names of containers, ports and volumes, and where things are mounted.
 pub mod pod {
     /// Container of the querier.

@@ -36,8 +36,10 @@ fn print_crds() -> anyhow::Result<()> {
 }
 
 fn run(arguments: RunArguments) -> anyhow::Result<()> {
-    // The client logs every failed request itself, beside the step that failed and says what comes of it.
-    let filter = EnvFilter::try_new(format!("kube_client::client::builder=off,{}", arguments.log_level))
+    // The client logs every failed request itself, and the watcher every list that is forbidden, beside the step that
+    // failed and says what comes of it.
+    let quiet = "kube_client::client::builder=off,kube_runtime::watcher=error";
+    let filter = EnvFilter::try_new(format!("{quiet},{}", arguments.log_level))
         .with_context(|| format!("--log-level {:?} cannot be read", arguments.log_level))?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -15,7 +15,11 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
-    apply::DeploymentMemory, discovery::Rejected, plan::Running, status::AgentAnswers, watch::QueryRef,
+    apply::DeploymentMemory,
+    discovery::Rejected,
+    plan::Running,
+    status::AgentAnswers,
+    watch::{QueryRef, Scope},
 };
 
 // More changes than this are not told apart.
@@ -45,10 +49,12 @@ pub struct QueryHandle {
 pub struct Noted {
     /// Versions of owned objects that were seen; none for a deletion.
     pub touched: Vec<Option<String>>,
-    /// The watch of owned objects had a gap.
+    /// A watch had a gap, or more than endpoints may have changed: everything has to be looked at.
     pub gap: bool,
     /// A task asks this object's pods.
     pub asking: bool,
+    /// It was looked at once since the operator started.
+    pub looked_at: bool,
     /// Failures in a row.
     pub failures: u32,
     /// The last failure that an Event told.
@@ -145,9 +151,18 @@ impl QueryStates {
         self.handles.lock().remove(query);
     }
 
-    /// Every handle, for changes that may concern all.
-    pub fn all(&self) -> Vec<Arc<QueryHandle>> {
-        self.handles.lock().values().cloned().collect()
+    /// Everything in `scope` has to look at everything.
+    pub fn note_gap(&self, scope: &Scope) {
+        for (query, handle) in self.handles.lock().iter() {
+            if scope.includes(query.namespace.as_deref().unwrap_or_default()) {
+                handle.noted.lock().gap = true;
+            }
+        }
+    }
+
+    /// Whether `query` was looked at since the operator started.
+    pub fn was_looked_at(&self, query: &QueryRef) -> bool {
+        self.handles.lock().get(query).is_some_and(|handle| handle.noted.lock().looked_at)
     }
 
     /// Whether `query` is known, that is not deleted.

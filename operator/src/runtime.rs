@@ -7,6 +7,7 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::Deployment,
+        autoscaling::v2::HorizontalPodAutoscaler,
         core::v1::{ConfigMap, Service, ServiceAccount},
         discovery::v1::EndpointSlice,
         policy::v1::PodDisruptionBudget,
@@ -27,11 +28,13 @@ use crate::{
     controller::{Context, reconcile, retry},
     events::Events,
     metrics::Metrics,
+    plan::service_monitor::ServiceMonitor,
     query_state::QueryStates,
     status::Asker,
     watch::{
-        Guarded, Indices, OwnedChange, QueryRef, Scope, StoreApiService, StoreApiSlice, Told, Wakes,
-        WatchBackoff, feed, store_api_only, watch_owned,
+        Guarded, Indices, Look, OwnedChange, QueryRef, Scope, StoreApiService, StoreApiSlice, Told, Wakes,
+        WatchBackoff, ask, feed, store_api_only, watch_autoscalers, watch_optional, watch_owned,
+        watch_query_services,
     },
 };
 
@@ -84,9 +87,15 @@ impl Operator {
             start_owned::<Role>(&context, scope, &mut parts);
             start_owned::<RoleBinding>(&context, scope, &mut parts);
             start_owned::<PodDisruptionBudget>(&context, scope, &mut parts);
+            start_optional(&context, scope, &mut parts);
             // Last: their first lists let the reconciles begin, and each later list of the above starts them again.
             start_feeds(&context, scope, &mut parts);
         }
+        let (client, service_monitors) = (context.client.clone(), context.indices.service_monitors.clone());
+        parts.spawn(async move {
+            ask::<ServiceMonitor>(client, service_monitors).await;
+            "the question for optional kinds"
+        });
         let served = Arc::clone(&context);
         parts.spawn(async move {
             if let Err(error) = admin::serve(listener, served, scopes).await {
@@ -162,7 +171,8 @@ fn start_feeds(context: &Arc<Context>, scope: &Scope, parts: &mut JoinSet<&'stat
         let tell = |news: Told<StoreApiService>| match news {
             Told::Changes(changes) => changes.iter().for_each(|change| told.wakes.selecting(change)),
             // Every ThanosQuery waits for its first list; later ones tell their changes.
-            Told::Listed(_) => told.wakes.all(&own),
+            Told::Listed { .. } => told.wakes.all(&own),
+            Told::Failed => {}
         };
         feed::<Service, StoreApiService>(feeds, store_api_only(), own.clone(), services, tell).await;
         "the watch of Services"
@@ -177,11 +187,39 @@ fn start_feeds(context: &Arc<Context>, scope: &Scope, parts: &mut JoinSet<&'stat
                     told.wakes.selecting_service(service.as_deref());
                 }
             }
-            Told::Listed(_) => told.wakes.all(&own),
+            Told::Listed { .. } => told.wakes.all(&own),
+            Told::Failed => {}
         };
         feed::<EndpointSlice, StoreApiSlice>(feeds, store_api_only(), own.clone(), slices, tell).await;
         "the watch of EndpointSlices"
     });
+    let (indices, look) = (context.indices.clone(), look(context));
+    let (own, services) = (scope.clone(), api::<Service>(&context.client, scope));
+    parts.spawn(async move {
+        watch_query_services(services, own, indices, look).await;
+        "the watch of query Services"
+    });
+}
+
+// What a cluster may lack, and what the operator may be forbidden to read: nobody waits for it for long.
+fn start_optional(context: &Arc<Context>, scope: &Scope, parts: &mut JoinSet<&'static str>) {
+    let (indices, own) = (context.indices.clone(), scope.clone());
+    let (autoscalers, looks) = (api::<HorizontalPodAutoscaler>(&context.client, scope), look(context));
+    parts.spawn(async move {
+        watch_autoscalers(autoscalers, own, indices, looks).await;
+        "the watch of HorizontalPodAutoscalers"
+    });
+    let (kind, own) = (context.indices.service_monitors.clone(), scope.clone());
+    let monitors = api::<PartialObjectMeta<ServiceMonitor>>(&context.client, scope);
+    let looks = look(context);
+    parts.spawn(async move {
+        watch_optional(monitors, kind, own, looks).await;
+        "the watch of ServiceMonitors"
+    });
+}
+
+fn look(context: &Context) -> Look {
+    Look::new(Arc::clone(&context.wakes), Arc::clone(&context.states))
 }
 
 fn start_owned<K>(context: &Arc<Context>, scope: &Scope, parts: &mut JoinSet<&'static str>)
@@ -193,19 +231,13 @@ where
         + Send
         + 'static,
 {
-    let (own, watched, told) =
-        (scope.clone(), api::<PartialObjectMeta<K>>(&context.client, scope), Arc::clone(context));
+    let (own, watched, look) =
+        (scope.clone(), api::<PartialObjectMeta<K>>(&context.client, scope), look(context));
     parts.spawn(async move {
         let tell = |change: OwnedChange| match change {
-            OwnedChange::One { owner, version } if told.states.knows(&owner) => {
-                told.states.handle(&owner).noted.lock().touch(version);
-                told.wakes.one(&owner);
-            }
-            OwnedChange::One { .. } => {}
-            OwnedChange::Any => {
-                told.states.all().iter().for_each(|handle| handle.noted.lock().gap = true);
-                told.wakes.all(&own);
-            }
+            OwnedChange::One { owner, version } => look.at_owned(&owner, version),
+            OwnedChange::Any => look.at_all(&own),
+            OwnedChange::Failed => {}
         };
         watch_owned(watched, own.clone(), tell).await;
         "the watch of owned objects"

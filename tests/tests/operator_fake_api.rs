@@ -14,3 +14,5 @@ mod queries;
 mod rollouts;
 #[path = "fake_api/cases_start.rs"]
 mod start;
+#[path = "fake_api/cases_watches.rs"]
+mod watches;

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows of addresses or Thanos releases (that is `plan::endpoints`), nor of the API.
 
+mod query_service;
 mod selector;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -9,6 +10,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crds::{ThanosQuery, names::labels};
 use sd_agent::EndpointType;
 
+pub use query_service::{QueryServiceChoice, QueryServiceError, may_ask, query_service};
 pub use selector::{Selector, SelectorError};
 
 use crate::watch::{ServiceForm, StoreApiService, StoreApiSlice, StorePort};

@@ -1,11 +1,11 @@
-//! `customStoreLabelSelector` as a question to a Service's labels.
+//! A label selector of a ThanosQuery as a question to a Service's labels.
 
 use std::collections::BTreeMap;
 
 use crds::ThanosQuery;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
-/// Which Services a ThanosQuery selects, besides the labels that every one needs.
+/// Which Services of its own namespace a ThanosQuery selects, besides the labels that every one needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selector {
     namespace: String,
@@ -14,8 +14,9 @@ pub struct Selector {
 
 /// A selector that cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("spec.customStoreLabelSelector.matchExpressions[{index}]: {problem}")]
+#[error("{field}.matchExpressions[{index}]: {problem}")]
 pub struct SelectorError {
+    field: &'static str,
     index: usize,
     problem: String,
 }
@@ -37,18 +38,38 @@ enum Test {
 // === impl Selector ===
 
 impl Selector {
-    /// Reads the selector of `query`. Absent, empty and expression-only selectors are all fine.
+    /// Reads the selector of the stores of `query`. Absent, empty and expression-only selectors are all fine.
     ///
     /// # Errors
     /// When an expression has an unknown operator or the wrong number of values.
     pub fn of(query: &ThanosQuery) -> Result<Self, SelectorError> {
-        let namespace = query.metadata.namespace.clone().unwrap_or_default();
         let selector = query.spec.custom_store_label_selector.clone().unwrap_or_default();
+        Self::read(query, selector, "spec.customStoreLabelSelector")
+    }
+
+    /// Reads the selector of the query Service that the frontend of `query` asks; none without a frontend.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn of_query_service(query: &ThanosQuery) -> Result<Option<Self>, SelectorError> {
+        let frontend = query.spec.query_frontend.as_ref();
+        let selector = frontend.map(|frontend| frontend.query_label_selector.clone());
+        selector
+            .map(|selector| Self::read(query, selector, "spec.queryFrontend.queryLabelSelector"))
+            .transpose()
+    }
+
+    fn read(
+        query: &ThanosQuery,
+        selector: LabelSelector,
+        field: &'static str,
+    ) -> Result<Self, SelectorError> {
+        let namespace = query.metadata.namespace.clone().unwrap_or_default();
         let labels = selector.match_labels.unwrap_or_default().into_iter();
         let mut requirements: Vec<Requirement> =
             labels.map(|(key, value)| Requirement { key, test: Test::In(vec![value]) }).collect();
         for (index, expression) in selector.match_expressions.unwrap_or_default().into_iter().enumerate() {
-            requirements.push(Requirement::of(index, expression)?);
+            requirements.push(Requirement::of(field, index, expression)?);
         }
         Ok(Self { namespace, requirements })
     }
@@ -62,10 +83,14 @@ impl Selector {
 // === impl Requirement ===
 
 impl Requirement {
-    fn of(index: usize, expression: LabelSelectorRequirement) -> Result<Self, SelectorError> {
+    fn of(
+        field: &'static str,
+        index: usize,
+        expression: LabelSelectorRequirement,
+    ) -> Result<Self, SelectorError> {
         let LabelSelectorRequirement { key, operator, values } = expression;
         let values = values.unwrap_or_default();
-        let problem = |problem: String| Err(SelectorError { index, problem });
+        let problem = |problem: String| Err(SelectorError { field, index, problem });
         let test = match (operator.as_str(), values.is_empty()) {
             ("In", false) => Test::In(values),
             ("NotIn", false) => Test::NotIn(values),

@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 use crds::{
     ThanosQuery,
     common_fields::CommonFields,
-    names::{annotations::OWN_DOMAIN, labels, labels::TOOL_DOMAINS},
+    names::{
+        annotations::OWN_DOMAIN,
+        labels::{self, TOOL_DOMAINS},
+        objects::{FRONTEND_PREFIX, QUERIER_PREFIX},
+    },
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource;
@@ -62,9 +66,7 @@ pub enum Layer {
     Frontend,
 }
 
-const PREFIX: &str = "thanos-query-";
 const BALANCED: &str = "-balanced";
-const FRONTEND_PREFIX: &str = "thanos-query-frontend-";
 /// Longest name of a Service.
 const LONGEST: usize = 63;
 
@@ -78,11 +80,11 @@ impl Names {
     /// [`Self::check_long`].
     pub fn of(query: &ThanosQuery) -> Result<Self, NameError> {
         let name = query.metadata.name.clone().unwrap_or_default();
-        let querier = format!("{PREFIX}{name}");
+        let querier = format!("{QUERIER_PREFIX}{name}");
         let is_label =
             name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         if querier.len() > LONGEST || name.is_empty() || name.ends_with('-') || !is_label {
-            return Err(NameError { name, service: querier, longest: LONGEST - PREFIX.len() });
+            return Err(NameError { name, service: querier, longest: LONGEST - QUERIER_PREFIX.len() });
         }
         let chosen = query.spec.service_discovery.config_map.name.clone();
         Ok(Self {
@@ -100,7 +102,7 @@ impl Names {
     /// # Errors
     /// When they are too long.
     pub fn check_long(&self) -> Result<(), NameError> {
-        let longest = LONGEST - FRONTEND_PREFIX.len().max(PREFIX.len() + BALANCED.len());
+        let longest = LONGEST - FRONTEND_PREFIX.len().max(QUERIER_PREFIX.len() + BALANCED.len());
         if self.query.len() <= longest {
             return Ok(());
         }

@@ -10,14 +10,21 @@ use kube::{
 use parking_lot::RwLock;
 use serde::de::DeserializeOwned;
 
-use super::{Change, Index, Row, Scope, WatchBackoff};
+use super::{Change, Complaints, Index, Row, Scope, WatchBackoff};
 
 /// What a feed tells.
 pub enum Told<R> {
     /// Rows came, went or changed.
     Changes(Vec<Change<R>>),
     /// A list is complete: what is missing now is not there. Told also when nothing changed.
-    Listed(Vec<Change<R>>),
+    Listed {
+        /// Rows that came, went or changed since the last list.
+        changes: Vec<Change<R>>,
+        /// Whether it is the first one of its scope.
+        first: bool,
+    },
+    /// The watch does not work; it is tried again.
+    Failed,
 }
 
 /// Keeps `index` in step with `api` for ever.
@@ -32,6 +39,7 @@ pub async fn feed<K, R>(
     R: Row + From<K>,
 {
     let mut listed: Vec<R> = Vec::new();
+    let mut complaints = Complaints::default();
     let events = watcher(api, config).backoff(WatchBackoff::default());
     pin_mut!(events);
     while let Some(event) = events.next().await {
@@ -39,9 +47,13 @@ pub async fn feed<K, R>(
             Ok(watcher::Event::Init) => listed.clear(),
             Ok(watcher::Event::InitApply(object)) => listed.push(object.into()),
             Ok(watcher::Event::InitDone) => {
+                complaints.forget();
                 let rows = std::mem::take(&mut listed);
-                let changes = index.write().replace(&scope, rows);
-                tell(Told::Listed(changes));
+                let mut index = index.write();
+                let first = !index.has_list_of(&scope);
+                let changes = index.replace(&scope, rows);
+                drop(index);
+                tell(Told::Listed { changes, first });
             }
             Ok(watcher::Event::Apply(object)) => {
                 let change = index.write().apply(object.into());
@@ -53,12 +65,10 @@ pub async fn feed<K, R>(
                 tell(Told::Changes(change.into_iter().collect()));
             }
             // The rows stand as they are; the watch is started again with back-off.
-            Err(error) => tracing::warn!(
-                kind = std::any::type_name::<R>(),
-                ?scope,
-                error = &error as &dyn std::error::Error,
-                "a watch failed; what is known stays, it is tried again"
-            ),
+            Err(error) => {
+                complaints.tell(std::any::type_name::<R>(), &scope, &error);
+                tell(Told::Failed);
+            }
         }
     }
 }

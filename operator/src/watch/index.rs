@@ -77,6 +77,11 @@ impl<R: Row> Index<R> {
         self.complete.iter().any(|scope| scope.includes(namespace))
     }
 
+    /// Whether the first list of `scope` is complete.
+    pub fn has_list_of(&self, scope: &Scope) -> bool {
+        self.complete.contains(scope)
+    }
+
     /// Takes a row that was added or changed; none if it is as before.
     pub fn apply(&mut self, row: R) -> Option<Change<R>> {
         let names = self.rows.entry(row.namespace().to_owned()).or_default();

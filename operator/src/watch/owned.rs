@@ -11,7 +11,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{QueryRef, Scope, WatchBackoff};
+use super::{Complaints, QueryRef, Scope, WatchBackoff, failure::is_unknown_kind};
 
 /// Something that was made for a ThanosQuery changed.
 pub enum OwnedChange {
@@ -24,6 +24,8 @@ pub enum OwnedChange {
     },
     /// The watch had a gap: anything may have happened.
     Any,
+    /// The watch does not work; it is tried again, and `Any` is told when it is back.
+    Failed,
 }
 
 /// Tells every change of an owned object of kind `K` for ever.
@@ -31,6 +33,30 @@ pub async fn watch_owned<K>(api: Api<PartialObjectMeta<K>>, scope: Scope, tell: 
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
+    // A 404 for a kind that every cluster has comes from something between us and the API, and goes away.
+    watch(api, scope, tell, |_| false).await;
+}
+
+/// As [`watch_owned`], until the API does not know the kind.
+pub async fn watch_owned_while_installed<K>(
+    api: Api<PartialObjectMeta<K>>,
+    scope: Scope,
+    tell: impl Fn(OwnedChange),
+) where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    watch(api, scope, tell, is_unknown_kind).await;
+}
+
+async fn watch<K>(
+    api: Api<PartialObjectMeta<K>>,
+    scope: Scope,
+    tell: impl Fn(OwnedChange),
+    is_end: impl Fn(&watcher::Error) -> bool,
+) where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let mut complaints = Complaints::default();
     let config = watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::OPERATOR));
     let events = watcher(api, config).backoff(WatchBackoff::default());
     pin_mut!(events);
@@ -39,18 +65,16 @@ where
             Ok(watcher::Event::Apply(object)) => (object, false),
             Ok(watcher::Event::Delete(object)) => (object, true),
             Ok(watcher::Event::InitDone) => {
+                complaints.forget();
                 // The first list, too: who was looked at before it may have lost something since.
                 tell(OwnedChange::Any);
                 continue;
             }
             Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => continue,
+            Err(error) if is_end(&error) => return,
             Err(error) => {
-                tracing::warn!(
-                    kind = %K::kind(&()),
-                    ?scope,
-                    error = &error as &dyn std::error::Error,
-                    "a watch failed; it is tried again"
-                );
+                complaints.tell(&K::kind(&()), &scope, &error);
+                tell(OwnedChange::Failed);
                 continue;
             }
         };

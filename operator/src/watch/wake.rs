@@ -9,8 +9,8 @@ use kube::{
 use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
-use super::{Change, Scope, StoreApiService};
-use crate::discovery::Selector;
+use super::{Change, QueryService, Scope, StoreApiService};
+use crate::discovery::{Selector, may_ask};
 
 /// A ThanosQuery that perhaps cannot be read; one such object must not stop the others.
 pub type Guarded = DeserializeGuard<ThanosQuery>;
@@ -74,6 +74,33 @@ impl Wakes {
     /// Wakes the objects that select `service`. One that is not known yet wakes nobody: its own arrival will.
     pub fn selecting_service(&self, service: Option<&StoreApiService>) {
         self.selecting_any(service.into_iter());
+    }
+
+    /// Wakes the objects of `scope` that have a query frontend.
+    pub fn with_frontend(&self, scope: &Scope) {
+        let has_frontend = |query: &ThanosQuery| query.spec.query_frontend.is_some();
+        let queries = self.readable(|query, namespace| scope.includes(namespace) && has_frontend(query));
+        queries.iter().for_each(|query| self.one(query));
+    }
+
+    /// The objects whose query frontend may ask the Service before or after the change. They are not woken yet: they
+    /// have to be marked first.
+    pub fn asking(&self, change: &Change<QueryService>) -> Vec<QueryRef> {
+        let versions = [change.old.as_deref(), change.new.as_deref()];
+        self.readable(|query, _| versions.into_iter().flatten().any(|service| may_ask(query, service)))
+    }
+
+    fn readable(&self, is_meant: impl Fn(&ThanosQuery, &str) -> bool) -> Vec<QueryRef> {
+        let mut meant = Vec::new();
+        for queue in self.queues.read().iter() {
+            for query in queue.known.state() {
+                let Ok(query) = &query.0 else { continue };
+                if is_meant(query, query.metadata.namespace.as_deref().unwrap_or_default()) {
+                    meant.push(query_ref(query));
+                }
+            }
+        }
+        meant
     }
 
     fn selecting_any<'a>(&self, services: impl Iterator<Item = &'a StoreApiService> + Clone) {

@@ -7,11 +7,11 @@ use http::{Method, Request, header::ACCEPT};
 /// A request without its body.
 #[derive(Clone, Debug)]
 pub struct Ask {
-    /// `get`, `list`, `watch`, `patch`, `post` or `delete`.
+    /// `get`, `list`, `watch`, `patch`, `post`, `delete`, or `discover` for which kinds there are.
     pub verb: &'static str,
     /// None: all namespaces.
     pub namespace: Option<String>,
-    /// Such as `services`.
+    /// Such as `services`; group and version when these are asked which kinds they have.
     pub plural: String,
     /// None for lists, watches and posts.
     pub name: Option<String>,
@@ -36,10 +36,12 @@ impl Ask {
             .map(|(key, value)| (key.to_owned(), decoded(value)))
             .collect();
         let mut path = request.uri().path().split('/').filter(|part| !part.is_empty()).map(str::to_owned);
-        // `/api/v1/…` or `/apis/<group>/<version>/…`
-        let skipped = if path.next().as_deref() == Some("api") { 0 } else { 1 };
-        let mut path = path.skip(1 + skipped);
-        let mut plural = path.next().unwrap_or_default();
+        // `/api/<version>/…` or `/apis/<group>/<version>/…`
+        let parts = if path.next().as_deref() == Some("api") { 1 } else { 2 };
+        let version: Vec<String> = path.by_ref().take(parts).collect();
+        let plural = path.next();
+        let is_discovery = plural.is_none();
+        let mut plural = plural.unwrap_or_else(|| version.join("/"));
         let mut namespace = None;
         if plural == "namespaces" {
             namespace = path.next();
@@ -48,6 +50,7 @@ impl Ask {
         let name = path.next();
         let is_watch = parameters.iter().any(|(key, value)| key == "watch" && value == "true");
         let verb = match *request.method() {
+            Method::GET if is_discovery => "discover",
             Method::GET if is_watch => "watch",
             Method::GET if name.is_some() => "get",
             Method::GET => "list",

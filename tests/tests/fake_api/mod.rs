@@ -197,6 +197,21 @@ impl FakeApi {
         self.server.change(|state| state.log.clear());
     }
 
+    /// Installs an optional kind, such as `servicemonitors`.
+    pub fn install_kind(&self, plural: &str) {
+        self.server.change(|state| state.installed.insert(plural.to_owned()));
+    }
+
+    /// Takes it away, with all its objects.
+    pub fn uninstall_kind(&self, plural: &str) {
+        self.server.change(|state| {
+            let keys: Vec<Key> =
+                state.store.objects.keys().filter(|key| key.plural == plural).cloned().collect();
+            keys.iter().for_each(|key| state.store.delete(key, None).expect("deleted"));
+            state.installed.remove(plural);
+        });
+    }
+
     /// Lets requests like `pattern` (a verb and a piece of the path, such as `list services`) go wrong.
     pub fn inject(&self, pattern: &str, fault: Fault) -> Injected {
         Injected { api: self.clone(), id: self.server.change(|state| state.faults.add(pattern, fault, None)) }

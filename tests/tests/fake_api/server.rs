@@ -1,6 +1,7 @@
 //! Answers requests as an API server does.
 
 use std::{
+    collections::BTreeSet,
     convert::Infallible,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -26,6 +27,9 @@ use super::{
 /// What is not answered fails after this long, as by the read timeout of the operator's own client.
 const READ_TIMEOUT: Duration = Duration::from_secs(305);
 
+/// Group, version and plural of the kinds that are not there unless they are installed.
+const OPTIONAL: [(&str, &str); 1] = [("monitoring.coreos.com/v1", "servicemonitors")];
+
 /// The API server.
 pub struct Server {
     state: Mutex<State>,
@@ -43,6 +47,8 @@ pub struct State {
     pub log: Vec<Logged>,
     /// Watches that were open at an earlier count are cut.
     pub cuts: u64,
+    /// The optional kinds that are installed, by plural.
+    pub installed: BTreeSet<String>,
 }
 
 /// A request as the log has it.
@@ -118,6 +124,10 @@ impl Server {
             name: ask.name.clone().unwrap_or_default(),
         };
         let result = match ask.verb {
+            "discover" => self.kinds(&ask.plural),
+            _ if !self.state().has_kind(&ask.plural) => {
+                Err(Refusal(404, format!("the server has no {}", ask.plural)))
+            }
             "list" => Ok(self.list(ask)),
             "watch" => return self.watch(ask),
             "get" => {
@@ -143,6 +153,21 @@ impl Server {
             Ok(object) => full(200, &object),
             Err(refusal) => refused(&refusal),
         }
+    }
+
+    /// The optional kinds that a group and version has; the others are asked for without a question.
+    fn kinds(&self, version: &str) -> Result<Value, Refusal> {
+        let state = self.state();
+        let kinds = OPTIONAL.iter().filter(|(of, plural)| *of == version && state.has_kind(plural));
+        let kinds: Vec<Value> = kinds
+            .map(|(_, plural)| json!({"name": plural, "singularName": "", "namespaced": true, "kind": "", "verbs": []}))
+            .collect();
+        if kinds.is_empty() {
+            return Err(Refusal(404, "the server could not find the requested resource".to_owned()));
+        }
+        Ok(
+            json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": kinds}),
+        )
     }
 
     fn list(&self, ask: &Ask) -> Value {
@@ -189,6 +214,14 @@ impl Server {
     }
 }
 
+// === impl State ===
+
+impl State {
+    fn has_kind(&self, plural: &str) -> bool {
+        self.installed.contains(plural) || OPTIONAL.iter().all(|(_, optional)| *optional != plural)
+    }
+}
+
 /// A watch that is open.
 struct Open {
     server: Arc<Server>,
@@ -209,7 +242,7 @@ impl Open {
             self.changed.mark_unchanged();
             {
                 let state = self.server.state();
-                if state.cuts != self.cuts {
+                if state.cuts != self.cuts || !state.has_kind(&self.ask.plural) {
                     return None;
                 }
                 while let Some(change) = state.store.history.get(self.next) {
