@@ -5,6 +5,7 @@
 
 mod covers;
 mod ownership;
+mod quantity;
 mod settle;
 
 use std::{fmt::Debug, time::Duration};
