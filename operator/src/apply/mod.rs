@@ -4,8 +4,10 @@
 //! a timeout; an object is written only when what we want is not there already.
 
 mod covers;
+pub mod managed_fields;
 mod ownership;
 mod quantity;
+pub mod replicas;
 mod settle;
 
 use std::{fmt::Debug, time::Duration};
