@@ -4,11 +4,14 @@
 //! a timeout; an object is written only when what we want is not there already.
 
 mod covers;
+pub mod default_rollouts;
 pub mod managed_fields;
 mod ownership;
 mod quantity;
 pub mod replicas;
+pub mod reverts;
 mod settle;
+pub mod turns;
 
 use std::{fmt::Debug, time::Duration};
 
