@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::watch::Scope;
+use crate::{apply::DefaultRollouts, watch::Scope};
 
 /// Keeps the StoreAPI endpoints of Thanos queriers right without restarting them.
 #[derive(Debug, Parser)]
@@ -38,6 +38,11 @@ pub struct RunArguments {
     /// DNS domain of the cluster. Without this: as the search list in /etc/resolv.conf says, else cluster.local.
     #[arg(long, env = "THANOS_OPERATOR_CLUSTER_DOMAIN")]
     pub cluster_domain: Option<String>,
+
+    /// When pods get new defaults of the operator, such as a newer agent, that nobody asked for: by themselves, one
+    /// ThanosQuery at a time, or each when the annotation that its condition DefaultsOutdated names is set.
+    #[arg(long, value_enum, default_value_t = DefaultRollouts::Paced, env = "THANOS_OPERATOR_DEFAULT_ROLLOUTS")]
+    pub default_rollouts: DefaultRollouts,
 
     /// Address for /livez, /readyz and /metrics.
     #[arg(long, default_value = "0.0.0.0:8080", env = "THANOS_OPERATOR_LISTEN")]

@@ -1,5 +1,7 @@
 //! What holds for every ThanosQuery: read once from the command line, passed down as a value.
 
+use crate::apply::DefaultRollouts;
+
 /// Settings of the operator that plans depend on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -7,6 +9,8 @@ pub struct Config {
     pub agent_image: String,
     /// DNS domain of the cluster, without dots at the ends, such as `cluster.local`.
     pub cluster_domain: String,
+    /// When templates that changed for the operator's defaults are rolled out.
+    pub default_rollouts: DefaultRollouts,
 }
 
 /// Image of Thanos where a ThanosQuery names none.

@@ -23,6 +23,8 @@ pub mod controller;
 #[deny(clippy::disallowed_types, clippy::disallowed_methods)]
 pub mod discovery;
 pub mod events;
+#[deny(clippy::disallowed_types, clippy::disallowed_methods)]
+pub mod managed_fields;
 pub mod metrics;
 #[deny(clippy::disallowed_types, clippy::disallowed_methods)]
 pub mod plan;

@@ -81,6 +81,7 @@ async fn serve(arguments: RunArguments) -> anyhow::Result<()> {
         config: Config {
             agent_image: arguments.agent_image,
             cluster_domain: domain.unwrap_or_else(|| "cluster.local".to_owned()),
+            default_rollouts: arguments.default_rollouts,
         },
         instance: std::env::var("HOSTNAME").unwrap_or_else(|_| "thanos-operator".to_owned()),
         listener,

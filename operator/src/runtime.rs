@@ -24,6 +24,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{
     admin,
+    apply::Turns,
     config::Config,
     controller::{Context, reconcile, retry},
     events::Events,
@@ -70,6 +71,7 @@ impl Operator {
             asker: Asker::new(client.clone(), Arc::clone(&wakes), Arc::clone(&states)),
             events: Events::new(client.clone(), instance),
             metrics: Metrics::default(),
+            turns: Turns::default(),
             indices: Indices::default(),
             client,
             config,
@@ -142,6 +144,7 @@ fn start_controller(context: &Arc<Context>, scope: &Scope, parts: &mut JoinSet<&
                     Err(controller::Error::ObjectNotFound(gone)) => {
                         let namespace = gone.namespace.clone().unwrap_or_default();
                         let gone: QueryRef = ObjectRef::new(&gone.name).within(&namespace);
+                        context.end_turn(&gone);
                         context.states.forget(&gone);
                         context.metrics.forget(&gone);
                     }

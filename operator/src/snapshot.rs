@@ -23,7 +23,7 @@ use crate::{
     apply::Ownership,
     discovery::Watched,
     plan::{Names, payload_of, service_monitor::ServiceMonitor},
-    watch::{Indices, StoreApiService, StoreApiSlice},
+    watch::{Indices, QueryService, StoreApiService, StoreApiSlice},
 };
 
 /// Longest that one answer of the API is waited for.
@@ -108,6 +108,11 @@ pub fn watched(indices: &Indices, namespace: &str) -> Watched {
         indices.services.read().in_namespace(namespace).cloned().collect();
     let slices: Vec<Arc<StoreApiSlice>> = indices.slices.read().in_namespace(namespace).cloned().collect();
     Watched { services, slices }
+}
+
+/// The query Services of `namespace`.
+pub fn query_services(indices: &Indices, namespace: &str) -> Vec<Arc<QueryService>> {
+    indices.query_services.read().in_namespace(namespace).cloned().collect()
 }
 
 /// Reads every owned object.

@@ -7,9 +7,11 @@ mod covers;
 pub mod default_rollouts;
 mod error;
 mod ownership;
+mod quantity;
 mod reverts;
 mod settle;
 mod step;
+mod turns;
 mod workload;
 
 use std::time::Duration;
@@ -20,20 +22,22 @@ use kube::{Client, ResourceExt};
 use tokio::time::Instant;
 
 pub use covers::covers;
-pub use default_rollouts::{DefaultRollouts, DefaultsGate, TemplateChange, Turns};
+pub use default_rollouts::{DefaultRollouts, DefaultsGate, TemplateChange};
 pub use error::ApplyError;
 pub use ownership::Ownership;
 pub use reverts::Reverts;
 pub use settle::Settling;
 pub use step::Owned;
-pub use workload::{DefaultsWait, DeploymentMemory, TURN_INTERVAL, Waits};
+pub use turns::Turns;
+pub use workload::{DefaultsWait, DeploymentMemory, Waits};
 
 use crate::{
     plan::{ConfigMaps, Delivery, Monitor, Plan, WorkloadPlan},
+    query_state::Seen,
     snapshot::{Live, LiveWorkload},
 };
 use step::{Prepared, Step, is_of_our_making};
-use workload::apply_deployment;
+use workload::{Looked, apply_deployment};
 
 /// Two writes of one ThanosQuery's ConfigMap are at least this far apart.
 pub const WRITE_INTERVAL: Duration = Duration::from_secs(1);
@@ -76,6 +80,8 @@ pub struct Pace<'a> {
     pub queriers: &'a mut DeploymentMemory,
     /// Of the frontend.
     pub frontend: &'a mut DeploymentMemory,
+    /// What the ThanosQuery asks for.
+    pub asked: &'a Seen,
     /// Whether defaults of the operator may be rolled out.
     pub gate: &'a dyn DefaultsGate,
     /// Now.
@@ -174,6 +180,7 @@ pub async fn apply(
         config_maps.wanted.is_none() || (outcome.config_map.is_some() && outcome.foreign.is_empty());
 
     let step = Step { client, query };
+    let look = Looked { asked: pace.asked, gate: pace.gate, now: pace.now };
     if let Some(role) = role {
         step.apply(role, live_role.as_ref(), &mut outcome).await?;
     }
@@ -196,7 +203,7 @@ pub async fn apply(
             if let Some(desired) = &frontend.deployment {
                 let live = live_frontend.deployment.as_ref();
                 let applied =
-                    apply_deployment(&step, desired, live, pace.frontend, pace.gate, pace.now, &mut outcome);
+                    apply_deployment(&step, desired, live, pace.frontend, &look, &mut outcome);
                 let applied = applied.await;
                 if let Some((deployment, _)) = outcome.unless_refused(applied)? {
                     outcome.frontend = deployment;
@@ -211,7 +218,7 @@ pub async fn apply(
         Some(desired) if has_endpoints => {
             let live = live_queriers.deployment.as_ref();
             let applied =
-                apply_deployment(&step, desired, live, pace.queriers, pace.gate, pace.now, &mut outcome);
+                apply_deployment(&step, desired, live, pace.queriers, &look, &mut outcome);
             let applied = applied.await;
             if let Some((deployment, is_there)) = outcome.unless_refused(applied)? {
                 outcome.queriers = deployment;

@@ -3,8 +3,6 @@
 //! Everything that replaces pods passes here: endpoints that still settle, defaults of the operator that wait for their
 //! turn, another writer who keeps changing the template.
 
-use std::time::Duration;
-
 use crds::names::annotations;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
@@ -12,11 +10,11 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
-    ApplyError, Outcome, Reverts, Settling, Step, TemplateChange, covers,
-    default_rollouts::DefaultsGate,
-    reverts::{Decision, Observed},
-    step::to_json,
+    ApplyError, DefaultsGate, Outcome, Reverts, Settling, TemplateChange, covers,
+    reverts::{self, Decision},
+    step::{Step, to_json},
 };
+use crate::{managed_fields::last_foreign_writer, query_state::Seen};
 
 /// What is remembered of one Deployment between two looks.
 #[derive(Debug, Default)]
@@ -51,6 +49,16 @@ pub struct DefaultsWait {
     pub by_hand: bool,
 }
 
+/// What a look at a Deployment goes by.
+pub struct Looked<'a> {
+    /// What the ThanosQuery asks for.
+    pub asked: &'a Seen,
+    /// Whether defaults of the operator may be rolled out.
+    pub gate: &'a dyn DefaultsGate,
+    /// Now.
+    pub now: Instant,
+}
+
 /// Applies `desired` as far as its pods may be replaced now. True when its template is what is wanted.
 ///
 /// # Errors
@@ -60,8 +68,7 @@ pub async fn apply_deployment(
     desired: &Deployment,
     live: Option<&Deployment>,
     memory: &mut DeploymentMemory,
-    gate: &dyn DefaultsGate,
-    now: Instant,
+    looked: &Looked<'_>,
     outcome: &mut Outcome,
 ) -> Result<(Option<Deployment>, bool), ApplyError> {
     let there = live.cloned();
@@ -69,31 +76,23 @@ pub async fn apply_deployment(
         outcome.waits.pending.push(format!("Deployment {} belongs to somebody else", desired.name_any()));
         return Ok((None, false));
     }
-    if let Some(wait) = memory.settling.wait(live, desired, now) {
+    if let Some(wait) = memory.settling.wait(live, desired, looked.now) {
         outcome.waits.pending.push("strict or group endpoints still change".to_owned());
         outcome.come_back(wait);
         return Ok((there, false));
     }
-    let hash = desired.annotations().get(annotations::TEMPLATE_HASH).cloned().unwrap_or_default();
-    let observed = Observed {
-        // Also by an earlier process, as far as the other writer left our mark.
-        applied_before: memory.applied.as_ref() == Some(&hash)
-            || live.is_some_and(|live| live.annotations().get(annotations::TEMPLATE_HASH) == Some(&hash)),
-        is_there: live.map_or(Ok(false), |live| is_template_there(live, desired))?,
-    };
-    if let Decision::Stop = memory.reverts.decide(&observed, now) {
-        let by = live.and_then(|live| {
-            let managed = live.metadata.managed_fields.as_deref().unwrap_or_default();
-            crate::managed_fields::last_foreign_writer(managed, &["spec", "template"])
-        });
-        outcome.waits.foreign_writer = Some(by.unwrap_or("somebody else").to_owned());
+    let noted = |object: &Deployment, name: &str| object.annotations().get(name).cloned().unwrap_or_default();
+    let hash = noted(desired, annotations::TEMPLATE_HASH);
+    if let Some(by) = reverted_by(desired, live, &hash, memory, looked)? {
+        outcome.waits.foreign_writer = Some(by);
         outcome.complete = false;
         return Ok((there, false));
     }
-    let change = TemplateChange::of(live.map(ResourceExt::annotations), desired.annotations());
+    let inputs = noted(desired, annotations::TEMPLATE_INPUTS);
+    let change = TemplateChange::of(&hash, &inputs, live.map(|live| &live.metadata));
     let mut held = None;
     if let (TemplateChange::DefaultsOnly, Some(live)) = (change, live)
-        && let Some(by_hand) = gate.holds(&hash)
+        && let Some(by_hand) = looked.gate.holds(&hash)
     {
         let wait = DefaultsWait { deployment: desired.name_any(), hash: hash.clone(), by_hand };
         outcome.waits.defaults.push(wait);
@@ -102,8 +101,33 @@ pub async fn apply_deployment(
     let applied = step.apply(held.as_ref().unwrap_or(desired), live, outcome).await?;
     if held.is_none() {
         memory.applied = Some(hash);
+        memory.reverts.written(looked.now);
     }
     Ok((applied.or(there), held.is_none()))
+}
+
+/// Who keeps taking our template back, when it is time to leave it to him.
+fn reverted_by(
+    desired: &Deployment,
+    live: Option<&Deployment>,
+    hash: &str,
+    memory: &mut DeploymentMemory,
+    looked: &Looked<'_>,
+) -> Result<Option<String>, ApplyError> {
+    let Some(live) = live else { return Ok(None) };
+    let managed = live.metadata.managed_fields.as_deref().unwrap_or_default();
+    let look = reverts::Look {
+        // Also by an earlier process, as far as the other writer left our mark.
+        is_applied: memory.applied.as_deref() == Some(hash)
+            || live.annotations().get(annotations::TEMPLATE_HASH).is_some_and(|own| own == hash),
+        is_there: is_template_there(live, desired)?,
+        by: last_foreign_writer(managed, &["spec", "template"]),
+        asked: looked.asked,
+    };
+    Ok(match memory.reverts.decide(look, looked.now) {
+        Decision::Apply => None,
+        Decision::Stop { by } => Some(by),
+    })
 }
 
 /// `desired` with the pods that run: all else about it is brought up to date.
@@ -127,5 +151,3 @@ fn is_template_there(live: &Deployment, desired: &Deployment) -> Result<bool, Ap
     Ok(covers(&template(live)?, &template(desired)?))
 }
 
-/// How long until it is looked again whether a turn has come; whoever ends his also wakes the others.
-pub const TURN_INTERVAL: Duration = Duration::from_secs(30);

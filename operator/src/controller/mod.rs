@@ -87,10 +87,15 @@ async fn steps(query: &ThanosQuery, context: &Context) -> Result<Action, Error> 
     let run = Run { query, context, handle: &handle };
     if query.spec.paused == Some(true) && !query.is_taken_over() {
         context.end_turn(&own);
+        context.looked_at(&own);
         return run.finish(&mut state, Progress::Paused, None).await;
     }
     // Before the lists are complete a missing Service means nothing. Their completion wakes us.
-    if !context.indices.are_complete_for(query) {
+    let namespace = own.namespace.as_deref().unwrap_or_default();
+    let needs_query_services = query.spec.query_frontend.is_some();
+    if !context.indices.are_complete_for(namespace)
+        || needs_query_services && !context.indices.query_services_complete_for(namespace)
+    {
         return Ok(Action::await_change());
     }
     run.endpoints_and_objects(&mut state).await
@@ -109,11 +114,6 @@ impl Run<'_> {
     async fn endpoints_and_objects(&self, state: &mut QueryState) -> Result<Action, Error> {
         let Self { query, context, handle } = self;
         let seen = Seen::of(query);
-        if state.seen.as_ref().is_some_and(|before| *before != seen) {
-            // Somebody said something: what was given up is tried again.
-            state.queriers.reverts.forget();
-            state.frontend.reverts.forget();
-        }
         let mut full = state.needs_a_full_look(&handle.noted, &seen);
         // Somebody who reverts what we write is answered, but not as fast as both can.
         let wait = state.objects_written.map_or(Duration::ZERO, |last| {
@@ -178,7 +178,7 @@ impl Run<'_> {
                 queriers: live.queriers.deployment.clone(),
                 frontend: live.frontend.deployment.clone(),
             });
-            let outcome = match self.apply(state, &plan, live, &there).await {
+            let outcome = match self.apply(state, &plan, live, &there, &seen).await {
                 Ok(outcome) => outcome,
                 Err(error) if error.is_conflict() && conflicts < CONFLICTS => {
                     tracing::debug!(
@@ -261,6 +261,7 @@ impl Run<'_> {
         plan: &Plan,
         live: Option<Live>,
         there: &There,
+        asked: &Seen,
     ) -> Result<Outcome, ApplyError> {
         let Self { query, context, .. } = self;
         let now = Instant::now();
@@ -276,7 +277,8 @@ impl Run<'_> {
         let accepted = query.metadata.annotations.as_ref().and_then(|all| all.get(ACCEPT_DEFAULTS));
         let gate = Gate { mode: context.config.default_rollouts, turns: &context.turns, own: &own, accepted };
         let QueryState { config_map_written, queriers, frontend, .. } = state;
-        let pace = Pace { config_map_written: *config_map_written, queriers, frontend, gate: &gate, now };
+        let pace =
+            Pace { config_map_written: *config_map_written, queriers, frontend, asked, gate: &gate, now };
         apply::apply(&context.client, query, plan, live, pace).await
     }
 

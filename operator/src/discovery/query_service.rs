@@ -6,7 +6,7 @@ use crds::{ThanosQuery, names::labels};
 
 use super::{Selector, SelectorError};
 use crate::{
-    plan::{self, Names},
+    plan::{Names, Workload},
     watch::QueryService,
 };
 
@@ -113,7 +113,7 @@ fn best(services: Vec<&QueryService>) -> Option<&QueryService> {
 // Asked of the labels that its query Service will have: it may not be there yet.
 fn selects_own(query: &ThanosQuery, selector: &Selector) -> bool {
     let Ok(names) = Names::of(query) else { return false };
-    selector.matches(&names.namespace, &plan::all_labels(query, &names))
+    selector.matches(&names.namespace, &Workload::queriers(query, &names).labels())
 }
 
 fn is_own(query: &ThanosQuery, service: &QueryService) -> bool {

@@ -10,7 +10,6 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
-use sd_agent::payload::sha256_hex;
 
 use super::{Replicas, Workload, inputs};
 
@@ -22,10 +21,9 @@ pub fn deployment(
     inputs: &[String],
 ) -> Deployment {
     let mut metadata = workload.object_meta(workload.name());
-    let template_hash = sha256_hex(serde_json::json!(template).to_string().as_bytes());
     metadata.annotations.get_or_insert_with(BTreeMap::new).extend([
-        (annotations::TEMPLATE_HASH.to_owned(), template_hash[..16].to_owned()),
-        (annotations::TEMPLATE_INPUTS.to_owned(), inputs::hash(workload, inputs)),
+        (annotations::TEMPLATE_HASH.to_owned(), inputs::template_hash(&serde_json::json!(template))),
+        (annotations::TEMPLATE_INPUTS.to_owned(), inputs::hash_of(workload, inputs)),
         (annotations::REPLICAS.to_owned(), replicas.note.clone()),
     ]);
     Deployment {

@@ -46,7 +46,7 @@ pub use endpoints::{Endpoints, Flag};
 pub use image::{Image, VersionError};
 pub use meta::{Layer, NameError, Names, Workload};
 pub use monitor::Monitor;
-pub use replicas::{Autoscaled, Replicas};
+pub use replicas::Replicas;
 pub use running::{Running, RunningWorkload};
 
 use crate::{

@@ -3,7 +3,8 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 
-use super::{Autoscaled, Replicas, image::running_version};
+use super::{Replicas, image::running_version};
+use crate::watch::Autoscaled;
 
 /// What runs of both workloads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

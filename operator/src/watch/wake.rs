@@ -90,6 +90,11 @@ impl Wakes {
         self.readable(|query, _| versions.into_iter().flatten().any(|service| may_ask(query, service)))
     }
 
+    /// Every object that can be read.
+    pub fn known(&self) -> Vec<QueryRef> {
+        self.readable(|_, _| true)
+    }
+
     fn readable(&self, is_meant: impl Fn(&ThanosQuery, &str) -> bool) -> Vec<QueryRef> {
         let mut meant = Vec::new();
         for queue in self.queues.read().iter() {
