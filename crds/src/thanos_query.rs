@@ -9,8 +9,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    common_fields::CommonFields, names::{annotations::TAKE_OVER, labels::TRUE}, query_frontend::QueryFrontendSpec, schema,
-    service_discovery::ServiceDiscovery, thanos_query_status::ThanosQueryStatus,
+    common_fields::CommonFields,
+    names::{annotations::TAKE_OVER, labels::TRUE},
+    query_frontend::QueryFrontendSpec,
+    schema,
+    service_discovery::ServiceDiscovery,
+    thanos_query_status::ThanosQueryStatus,
 };
 
 /// How the queriers shall be.

@@ -217,7 +217,10 @@ mod tests {
     #[test]
     fn changes_that_nobody_looks_at_do_not_pile_up() {
         let noted = Mutex::new(Noted::default());
-        let mut state = QueryState { written: [(("Role", "r".to_owned()), "1".to_owned())].into(), ..QueryState::default() };
+        let mut state = QueryState {
+            written: [(("Role", "r".to_owned()), "1".to_owned())].into(),
+            ..QueryState::default()
+        };
         state.applied = Some(Applied::default());
         let seen = Seen { generation: None, labels: None, annotations: None };
         state.seen = Some(seen.clone());

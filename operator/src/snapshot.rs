@@ -178,7 +178,8 @@ async fn former_config_maps(
     query: &ThanosQuery,
     names: &Names,
 ) -> Result<Vec<ConfigMap>, ReadError> {
-    let about = || ("ConfigMap".to_owned(), names.namespace.clone(), format!("of ThanosQuery {}", names.query));
+    let about =
+        || ("ConfigMap".to_owned(), names.namespace.clone(), format!("of ThanosQuery {}", names.query));
     let ours = format!("{}={},{}={}", labels::MANAGED_BY, labels::OPERATOR, labels::OWNER, names.query);
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), &names.namespace);
     let list = match timeout(API_TIMEOUT, api.list(&ListParams::default().labels(&ours))).await {

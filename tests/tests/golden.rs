@@ -4,13 +4,13 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use crds::ThanosQuery;
+use crds::{ThanosQuery, names::labels::QUERY_API};
 use jiff::Timestamp;
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use operator::{
     config::Config,
-    discovery::{Watched, discover},
-    plan::{Known, Plan, plan},
+    discovery::{Watched, discover, query_service},
+    plan::{Known, Monitor, Plan, WorkloadPlan, plan},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -45,6 +45,7 @@ fn made(case: &Path) -> String {
     let input = fs::read_to_string(case.join("input.yaml")).expect("input.yaml");
     let documents: Vec<Value> = serde_saphyr::from_multiple(&input).expect("YAML");
     let mut watched = Watched::default();
+    let mut query_services = Vec::new();
     let mut query: Option<ThanosQuery> = None;
     for document in documents {
         let kind = document["kind"].as_str().expect("a kind").to_owned();
@@ -52,7 +53,11 @@ fn made(case: &Path) -> String {
             "ThanosQuery" => query = Some(serde_json::from_value(document).expect("a ThanosQuery")),
             "Service" => {
                 let service: Service = serde_json::from_value(document).expect("a Service");
-                watched.services.push(Arc::new(service.into()));
+                let labels = service.metadata.labels.clone().unwrap_or_default();
+                match labels.contains_key(QUERY_API) {
+                    true => query_services.push(Arc::new(service.into())),
+                    false => watched.services.push(Arc::new(service.into())),
+                }
             }
             "EndpointSlice" => {
                 let slice: EndpointSlice = serde_json::from_value(document).expect("an EndpointSlice");
@@ -62,20 +67,16 @@ fn made(case: &Path) -> String {
         }
     }
     let query = query.expect("a ThanosQuery");
-    let config = Config { agent_image: "sd-agent:test".into(), cluster_domain: "cluster.local".into() };
+    let config = Config {
+        agent_image: "sd-agent:test".into(),
+        cluster_domain: "cluster.local".into(),
+        default_rollouts: Default::default(),
+    };
     let discovery = discover(&query, &watched).expect("a readable selector");
-    let known = Known { config_map: None, generation: Some(41) };
-    let Plan {
-        names: _,
-        config_map,
-        service_account,
-        role,
-        role_binding,
-        service,
-        disruption_budget,
-        deployment,
-        summary,
-    } = plan(&query, &discovery, &known, &config, Timestamp::UNIX_EPOCH).expect("a plan");
+    let query_service = query.spec.query_frontend.is_some().then(|| query_service(&query, &query_services));
+    let known = Known { generation: Some(41), query_service, ..Known::default() };
+    let Plan { names: _, config_maps, role, role_binding, queriers, balanced, frontend, summary } =
+        plan(&query, &discovery, &known, &config, Timestamp::UNIX_EPOCH).expect("a plan");
     let mut text = String::new();
     let mut add = |object: Option<Value>| {
         if let Some(object) = object {
@@ -83,13 +84,20 @@ fn made(case: &Path) -> String {
             text.push_str(&serde_saphyr::to_string(&object).expect("YAML"));
         }
     };
-    add(config_map.map(json));
-    add(Some(json(service_account)));
+    config_maps.wanted.into_iter().chain(config_maps.former).map(json).for_each(|object| add(Some(object)));
     add(role.map(json));
     add(role_binding.map(json));
-    add(Some(json(service)));
-    add(disruption_budget.map(json));
-    add(Some(json(deployment)));
+    add(balanced.map(json));
+    for workload in std::iter::once(queriers).chain(frontend) {
+        let WorkloadPlan { service_account, service, disruption_budget, monitor, deployment } = workload;
+        add(Some(json(service_account)));
+        add(Some(json(service)));
+        add(disruption_budget.map(json));
+        if let Monitor::Wanted(monitor) = monitor {
+            add(Some(json(monitor)));
+        }
+        add(deployment.map(json));
+    }
     let left_out = |reasons: &[operator::discovery::Rejected]| -> Vec<String> {
         reasons
             .iter()
@@ -101,7 +109,9 @@ fn made(case: &Path) -> String {
         "rejected": left_out(&discovery.rejected),
         "unreachable": left_out(&summary.endpoints.rejected),
         "remarks": left_out(&discovery.remarks),
-        "refusedArgs": summary.refused_args,
+        "problems": summary.problems,
+        "noted": summary.remarks,
+        "queryService": summary.query_service_problem,
     })));
     text
 }

@@ -121,7 +121,7 @@ fn the_arguments_in_the_manifests_are_arguments_of_the_operator() {
 
 #[test]
 fn the_agent_understands_the_arguments_that_the_operator_writes() {
-    let pod = planned().deployment.spec.expect("spec").template.spec.expect("pod");
+    let pod = planned().queriers.deployment.expect("pods").spec.expect("spec").template.spec.expect("pod");
     let agent = pod.init_containers.expect("an agent").remove(0);
     let args = agent.args.expect("args");
     assert!(args.iter().any(|arg| arg.starts_with("--flagged=")), "{args:?}");
@@ -168,6 +168,10 @@ fn planned() -> operator::plan::Plan {
     .expect("a Service");
     let watched = Watched { services: vec![Arc::new(strict.into())], slices: vec![] };
     let discovery = discover(&query, &watched).expect("readable");
-    let config = Config { agent_image: "sd-agent:test".into(), cluster_domain: "cluster.local".into() };
+    let config = Config {
+        agent_image: "sd-agent:test".into(),
+        cluster_domain: "cluster.local".into(),
+        default_rollouts: Default::default(),
+    };
     plan(&query, &discovery, &Known::default(), &config, jiff::Timestamp::UNIX_EPOCH).expect("a plan")
 }

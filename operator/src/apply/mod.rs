@@ -111,8 +111,7 @@ pub async fn apply_config_maps(
 ) -> Result<Outcome, ApplyError> {
     let mut outcome = Outcome { config_map: live.wanted.cloned(), complete: true, ..Outcome::default() };
     let step = Step { client, query };
-    let wait =
-        written.map_or(Duration::ZERO, |last| (last + WRITE_INTERVAL).saturating_duration_since(now));
+    let wait = written.map_or(Duration::ZERO, |last| (last + WRITE_INTERVAL).saturating_duration_since(now));
     if let Some(wanted) = &desired.wanted {
         outcome.config_map = config_map(&step, wanted, live.wanted, wait, &mut outcome).await?;
     }
@@ -202,8 +201,7 @@ pub async fn apply(
             // Before the queriers: one that follows their release is known by having the same.
             if let Some(desired) = &frontend.deployment {
                 let live = live_frontend.deployment.as_ref();
-                let applied =
-                    apply_deployment(&step, desired, live, pace.frontend, &look, &mut outcome);
+                let applied = apply_deployment(&step, desired, live, pace.frontend, &look, &mut outcome);
                 let applied = applied.await;
                 if let Some((deployment, _)) = outcome.unless_refused(applied)? {
                     outcome.frontend = deployment;
@@ -217,8 +215,7 @@ pub async fn apply(
     match &queriers.deployment {
         Some(desired) if has_endpoints => {
             let live = live_queriers.deployment.as_ref();
-            let applied =
-                apply_deployment(&step, desired, live, pace.queriers, &look, &mut outcome);
+            let applied = apply_deployment(&step, desired, live, pace.queriers, &look, &mut outcome);
             let applied = applied.await;
             if let Some((deployment, is_there)) = outcome.unless_refused(applied)? {
                 outcome.queriers = deployment;
@@ -306,7 +303,10 @@ impl Outcome {
             Err(error) => error,
         };
         let Some(refusal) = error.refusal() else { return Err(error) };
-        tracing::warn!(error = &error as &dyn std::error::Error, "the API refuses an object; the others are applied");
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the API refuses an object; the others are applied"
+        );
         self.refusals.push(refusal);
         self.come_back(REFUSED_INTERVAL);
         Ok(None)

@@ -89,7 +89,9 @@ impl Step<'_> {
     /// is not wanted any more.
     pub async fn take_over<K: Owned>(&self, live: Option<&K>) -> Result<bool, ApplyError> {
         let Some(live) = live else { return Ok(false) };
-        let Some(managed) = live.meta().managed_fields.as_deref().and_then(taken_over) else { return Ok(false) };
+        let Some(managed) = live.meta().managed_fields.as_deref().and_then(taken_over) else {
+            return Ok(false);
+        };
         let (kind, namespace, name) = about(live);
         tracing::info!(%kind, %namespace, %name, "taken over from thanos-community/thanos-operator");
         let version = live.resource_version();
@@ -150,7 +152,11 @@ impl Prepared {
     }
 
     /// Writes it; with `version`, only if nobody else wrote since.
-    pub async fn apply<K: Owned>(mut self, client: &Client, version: Option<String>) -> Result<K, ApplyError> {
+    pub async fn apply<K: Owned>(
+        mut self,
+        client: &Client,
+        version: Option<String>,
+    ) -> Result<K, ApplyError> {
         if let (Some(version), Some(metadata)) =
             (version, self.json.get_mut("metadata").and_then(Value::as_object_mut))
         {
@@ -160,7 +166,8 @@ impl Prepared {
         let api: Api<K> = Api::namespaced(client.clone(), &namespace);
         let params = PatchParams::apply(FIELD_MANAGER).force();
         tracing::debug!(%kind, %namespace, %name, "apply");
-        answered("apply", kind, namespace, name.clone(), api.patch(&name, &params, &Patch::Apply(&json))).await
+        answered("apply", kind, namespace, name.clone(), api.patch(&name, &params, &Patch::Apply(&json)))
+            .await
     }
 }
 

@@ -104,6 +104,7 @@ mod tests {
     #[test]
     fn only_one_of_many_threads_gets_it() {
         let turns = Turns::default();
+        turns.open();
         let got = std::thread::scope(|scope| {
             let all: Vec<_> = (0..8)
                 .map(|key| {

@@ -150,4 +150,3 @@ fn is_template_there(live: &Deployment, desired: &Deployment) -> Result<bool, Ap
     };
     Ok(covers(&template(live)?, &template(desired)?))
 }
-

@@ -218,7 +218,8 @@ impl Run<'_> {
                 foreign: &outcome.foreign,
                 waits: &outcome.waits,
                 refusals: &outcome.refusals,
-                lacks_service_monitors: wants_service_monitor && !context.indices.service_monitors.is_installed(),
+                lacks_service_monitors: wants_service_monitor
+                    && !context.indices.service_monitors.is_installed(),
             };
             return self.finish(state, progress, outcome.again).await;
         }
@@ -235,7 +236,8 @@ impl Run<'_> {
         let Self { query, context, .. } = self;
         let autoscaled = |deployment: &str| context.indices.autoscaler_of(&names.namespace, deployment);
         let status = query.status.as_ref();
-        let last = status.and_then(|status| status.version.as_deref()).filter(|version| *version != UNKNOWN_VERSION);
+        let last =
+            status.and_then(|status| status.version.as_deref()).filter(|version| *version != UNKNOWN_VERSION);
         let frontend = query.spec.query_frontend.as_ref().map_or(1, |frontend| frontend.replicas);
         Running {
             querier: RunningWorkload::of(
@@ -266,12 +268,11 @@ impl Run<'_> {
         let Self { query, context, .. } = self;
         let now = Instant::now();
         let Some(live) = live else {
-            let live = LiveConfigMaps {
-                wanted: there.config_map.as_ref(),
-                former: &there.former_config_maps,
-            };
+            let live =
+                LiveConfigMaps { wanted: there.config_map.as_ref(), former: &there.former_config_maps };
             let written = state.config_map_written;
-            return apply::apply_config_maps(&context.client, query, &plan.config_maps, live, written, now).await;
+            return apply::apply_config_maps(&context.client, query, &plan.config_maps, live, written, now)
+                .await;
         };
         let own = query_ref(query);
         let accepted = query.metadata.annotations.as_ref().and_then(|all| all.get(ACCEPT_DEFAULTS));
@@ -432,9 +433,9 @@ impl Run<'_> {
             // A status that somebody else took away is no news: giving it back must not become a race.
             let is_lost = state.status.as_ref().is_some_and(|written| written.status == new);
             let interval = if is_lost { LOST_STATUS_INTERVAL } else { apply::WRITE_INTERVAL };
-            let wait = state.status_written.map_or(Duration::ZERO, |last| {
-                (last + interval).saturating_duration_since(Instant::now())
-            });
+            let wait = state
+                .status_written
+                .map_or(Duration::ZERO, |last| (last + interval).saturating_duration_since(Instant::now()));
             if wait.is_zero() {
                 let version = status::write(&context.client, query, &old, &new).await?;
                 context.metrics.wrote("status");
@@ -458,7 +459,10 @@ impl Run<'_> {
         let number = |version: Option<&String>| version.and_then(|version| version.parse::<u64>().ok());
         match &state.status {
             None => watched,
-            Some(written) => match (number(self.query.metadata.resource_version.as_ref()), number(written.version.as_ref())) {
+            Some(written) => match (
+                number(self.query.metadata.resource_version.as_ref()),
+                number(written.version.as_ref()),
+            ) {
                 (Some(seen), Some(own)) if seen > own => watched,
                 _ => written.status.clone(),
             },

@@ -153,7 +153,11 @@ mod tests {
     use super::*;
 
     fn config() -> Config {
-        Config { agent_image: "sd-agent:test".into(), cluster_domain: "cluster.local".into() }
+        Config {
+            agent_image: "sd-agent:test".into(),
+            cluster_domain: "cluster.local".into(),
+            default_rollouts: Default::default(),
+        }
     }
 
     fn headless(hostnames: &[&str]) -> Reach {

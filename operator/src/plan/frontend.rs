@@ -49,7 +49,8 @@ pub fn container(
 ) -> Container {
     let probes = Probes::of(listen);
     let ready = if asks_in_vain(image.version, downstream_url) { HEALTHY } else { READY };
-    let cache = cache_volume(frontend).map(|_| vec![agent::mount(pod::CACHE_VOLUME, pod::CACHE_FOLDER, true)]);
+    let cache =
+        cache_volume(frontend).map(|_| vec![agent::mount(pod::CACHE_VOLUME, pod::CACHE_FOLDER, true)]);
     Container {
         name: pod::FRONTEND_CONTAINER.to_owned(),
         args: Some(args.to_vec()),

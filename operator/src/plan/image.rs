@@ -18,7 +18,9 @@ pub struct Image {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VersionError {
     /// Before the oldest one.
-    #[error("{field}: Thanos {version} is older than {OLDEST}, the oldest that is supported; nothing was changed")]
+    #[error(
+        "{field}: Thanos {version} is older than {OLDEST}, the oldest that is supported; nothing was changed"
+    )]
     TooOld {
         /// Where it stands, or would.
         field: String,

@@ -150,7 +150,12 @@ mod tests {
     #[test]
     fn what_a_user_or_an_endpoint_says_about_pods_counts() {
         let plain = said("", &[]);
-        for spec in ["logLevel: debug", "serviceDiscovery: {refreshInterval: 6s}", "labels: {a: b}", "podAnnotations: {a: b}"] {
+        for spec in [
+            "logLevel: debug",
+            "serviceDiscovery: {refreshInterval: 6s}",
+            "labels: {a: b}",
+            "podAnnotations: {a: b}",
+        ] {
             assert_ne!(said(spec, &[]), plain, "{spec}");
         }
         assert_ne!(said("", &["--endpoint-strict=a:1"]), plain);

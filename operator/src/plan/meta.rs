@@ -285,6 +285,8 @@ mod tests {
     #[test]
     fn a_domain_counts_with_its_subdomains_and_not_with_what_only_ends_alike() {
         assert!(is_of_a_tool("argocd.argoproj.io/instance") && is_of_a_tool("helm.sh/chart"));
-        assert!(!is_of_a_tool("myhelm.sh/x") && !is_of_a_tool("chart") && !is_of_a_tool("example.com/helm.sh"));
+        assert!(
+            !is_of_a_tool("myhelm.sh/x") && !is_of_a_tool("chart") && !is_of_a_tool("example.com/helm.sh")
+        );
     }
 }

@@ -5,13 +5,17 @@
 mod access;
 mod additional_args;
 mod agent;
+mod arg;
+mod cache;
 mod config_map;
 mod deployment;
 mod disruption_budget;
 mod drain;
+mod duration;
 mod endpoints;
 mod frontend;
 mod frontend_args;
+mod go_number;
 mod image;
 mod inputs;
 mod listen;
@@ -25,6 +29,7 @@ mod running;
 mod service;
 pub mod service_monitor;
 mod thanos_args;
+mod together;
 
 use crds::{
     ThanosQuery,
@@ -354,7 +359,8 @@ impl Known<'_> {
 impl Plan {
     /// Hash of everything but the ConfigMaps: while it stays, only endpoints have changed.
     pub fn rest(&self) -> String {
-        let Self { names: _, config_maps: _, summary: _, role, role_binding, queriers, balanced, frontend } = self;
+        let Self { names: _, config_maps: _, summary: _, role, role_binding, queriers, balanced, frontend } =
+            self;
         let frontend = frontend.as_ref().map(WorkloadPlan::to_json);
         let all = json!([role, role_binding, queriers.to_json(), balanced, frontend]);
         sha256_hex(all.to_string().as_bytes())

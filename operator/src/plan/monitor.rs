@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::{
     Workload,
-    service_monitor::{ScrapedPort, NamespaceSelector, ServiceMonitor, ServiceMonitorSpec},
+    service_monitor::{NamespaceSelector, ScrapedPort, ServiceMonitor, ServiceMonitorSpec},
 };
 
 /// What is said about the ServiceMonitor.

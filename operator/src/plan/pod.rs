@@ -53,7 +53,8 @@ impl Pod {
             let is_there = volumes.iter().any(|volume| volume.name == one.name);
             (!is_there).then(|| format!("no volume is named {:?}; add it to additionalVolumes", one.name))
         };
-        let given = additions.only("additionalVolumeMounts", common.additional_volume_mounts.as_ref(), missing);
+        let given =
+            additions.only("additionalVolumeMounts", common.additional_volume_mounts.as_ref(), missing);
         additions.add("additionalVolumeMounts", &mut mounts, Some(&given), |all, one| {
             let path = |mount: &VolumeMount| mount.mount_path.trim_end_matches('/').to_owned();
             all.iter().any(|own| path(own) == path(one)).then(|| format!("a mount at {}", one.mount_path))
@@ -65,9 +66,8 @@ impl Pod {
         thanos.ports = Some(ports);
         thanos.env = environment(thanos.env.take(), common.additional_env.as_ref());
 
-        let grace = common
-            .termination_grace_period_seconds
-            .unwrap_or(LEAVE_SECONDS + drain_seconds + SLACK_SECONDS);
+        let grace =
+            common.termination_grace_period_seconds.unwrap_or(LEAVE_SECONDS + drain_seconds + SLACK_SECONDS);
         thanos.lifecycle = leave(grace);
 
         // The user's run first: a sidecar may need what they set up.
@@ -79,7 +79,8 @@ impl Pod {
             is_taken.then(|| format!("a container named {:?}", one.name))
         };
         additions.add("initContainers", &mut init, common.init_containers.as_ref(), clash);
-        let taken: Vec<String> = taken.iter().cloned().chain(init.iter().map(|own| own.name.clone())).collect();
+        let taken: Vec<String> =
+            taken.iter().cloned().chain(init.iter().map(|own| own.name.clone())).collect();
         additions.add("additionalContainers", &mut containers, common.additional_containers.as_ref(), {
             |all, one| {
                 let is_taken = taken.contains(&one.name) || all.iter().any(|own| own.name == one.name);
@@ -137,7 +138,9 @@ impl Additions<'_> {
     ) {
         for (index, one) in given.into_iter().flatten().enumerate() {
             match clash(all, one) {
-                Some(what) => self.tell(field, index, &format!("there is {what} already; choose another one")),
+                Some(what) => {
+                    self.tell(field, index, &format!("there is {what} already; choose another one"))
+                }
                 None => all.push(one.clone()),
             }
         }
@@ -171,7 +174,10 @@ fn port_clash(all: &[ContainerPort], one: &ContainerPort) -> Option<String> {
         if own.container_port == one.container_port && protocol(own) == protocol(one) {
             Some(format!("port {}/{}", one.container_port, protocol(one)))
         } else {
-            one.name.as_ref().filter(|name| own.name.as_ref() == Some(name)).map(|name| format!("a port named {name:?}"))
+            one.name
+                .as_ref()
+                .filter(|name| own.name.as_ref() == Some(name))
+                .map(|name| format!("a port named {name:?}"))
         }
     })
 }
@@ -275,7 +281,6 @@ fn dns(mut given: PodDNSConfig) -> PodDNSConfig {
     given
 }
 
-
 #[cfg(test)]
 mod tests {
     use crds::ThanosQuery;
@@ -319,7 +324,8 @@ mod tests {
              additionalContainers: [{name: thanos-query}, {name: a}, {name: a}], initContainers: [{name: sd-agent}, {name: b}]",
         );
         let pod = spec(template);
-        let names = |containers: &[Container]| containers.iter().map(|own| own.name.clone()).collect::<Vec<_>>();
+        let names =
+            |containers: &[Container]| containers.iter().map(|own| own.name.clone()).collect::<Vec<_>>();
         assert_eq!(names(&pod.containers), ["thanos-query", "a"]);
         assert_eq!(names(&pod.init_containers.expect("init")), ["b", "sd-agent"]);
         assert_eq!(pod.volumes.expect("volumes").len(), 2);
@@ -327,7 +333,10 @@ mod tests {
         assert_eq!(thanos.ports.as_ref().expect("ports").len(), 2);
         assert_eq!(thanos.volume_mounts.as_ref().expect("mounts")[1].mount_path, "/y");
         assert_eq!(problems.len(), 8, "{problems:#?}");
-        assert!(problems[0].starts_with("spec.additionalVolumes[0]: there is a volume named \"sd\""), "{problems:#?}");
+        assert!(
+            problems[0].starts_with("spec.additionalVolumes[0]: there is a volume named \"sd\""),
+            "{problems:#?}"
+        );
     }
 
     #[test]
@@ -351,7 +360,8 @@ mod tests {
         let labels = template.metadata.clone().expect("metadata").labels.expect("labels");
         let affinity = spec(template).affinity.expect("affinity").pod_anti_affinity.expect("anti-affinity");
         let term = &affinity.preferred_during_scheduling_ignored_during_execution.expect("a term")[0];
-        let wanted = term.pod_affinity_term.label_selector.clone().expect("selector").match_labels.expect("labels");
+        let wanted =
+            term.pod_affinity_term.label_selector.clone().expect("selector").match_labels.expect("labels");
         assert!(wanted.iter().all(|(label, value)| labels.get(label) == Some(value)));
         let (template, _) = made("affinity: {nodeAffinity: {}}");
         assert_eq!(spec(template).affinity.expect("affinity").pod_anti_affinity, None);
@@ -386,15 +396,20 @@ mod tests {
 
     #[test]
     fn of_two_variables_of_one_name_the_later_counts() {
-        let pod = spec(made("additionalEnv: [{name: A, value: '1'}, {name: B, value: '2'}, {name: A, value: '3'}]").0);
+        let pod = spec(
+            made("additionalEnv: [{name: A, value: '1'}, {name: B, value: '2'}, {name: A, value: '3'}]").0,
+        );
         let env = pod.containers[0].env.clone().expect("env");
-        let text: Vec<String> = env.iter().map(|own| format!("{}={}", own.name, own.value.clone().unwrap_or_default())).collect();
+        let text: Vec<String> =
+            env.iter().map(|own| format!("{}={}", own.name, own.value.clone().unwrap_or_default())).collect();
         assert_eq!(text, ["B=2", "A=3"]);
     }
 
     #[test]
     fn labels_and_annotations_for_pods_reach_pods_only() {
-        let (template, _) = made("podLabels: {a: '1', operator.thanos.io/owner: forged}, podAnnotations: {b: '2'}, annotations: {c: '3'}");
+        let (template, _) = made(
+            "podLabels: {a: '1', operator.thanos.io/owner: forged}, podAnnotations: {b: '2'}, annotations: {c: '3'}",
+        );
         let metadata = template.metadata.expect("metadata");
         let labels = metadata.labels.expect("labels");
         assert_eq!((labels["a"].as_str(), labels["operator.thanos.io/owner"].as_str()), ("1", "global"));

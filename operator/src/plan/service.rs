@@ -1,7 +1,10 @@
 //! The Services: headless for the queriers, because gRPC clients balance themselves; one with an address of its own for
 //! clients that do not; one for the frontend.
 
-use crds::{common_fields::ServiceType, names::{labels, pod}};
+use crds::{
+    common_fields::ServiceType,
+    names::{labels, pod},
+};
 use k8s_openapi::{
     api::core::v1::{Service, ServicePort, ServiceSpec},
     apimachinery::pkg::util::intstr::IntOrString,
@@ -64,12 +67,7 @@ fn annotate(workload: &Workload<'_>, service: &mut Service) {
     }
 }
 
-fn service(
-    workload: &Workload<'_>,
-    name: &str,
-    listen: &Listen,
-    problems: &mut Vec<String>,
-) -> Service {
+fn service(workload: &Workload<'_>, name: &str, listen: &Listen, problems: &mut Vec<String>) -> Service {
     let port = |name: &str, number: u16| ServicePort {
         name: Some(name.to_owned()),
         port: i32::from(number),

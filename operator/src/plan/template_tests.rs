@@ -12,7 +12,11 @@ use crate::{
 };
 
 fn config() -> Config {
-    Config { agent_image: "sd-agent:test".into(), cluster_domain: "cluster.local".into() }
+    Config {
+        agent_image: "sd-agent:test".into(),
+        cluster_domain: "cluster.local".into(),
+        default_rollouts: Default::default(),
+    }
 }
 
 fn query(version: &str) -> ThanosQuery {
@@ -78,9 +82,9 @@ proptest! {
         };
         let before = planned(&query, &unique(&before), &Known::default());
         let after = planned(&query, &unique(&after), &Known::default());
-        prop_assert_eq!(before.deployment, after.deployment);
+        prop_assert_eq!(before.queriers.deployment, after.queriers.deployment);
         prop_assert_eq!(before.role, after.role);
-        prop_assert_eq!(before.service, after.service);
+        prop_assert_eq!(before.queriers.service, after.queriers.service);
     }
 
     #[test]
@@ -92,8 +96,8 @@ proptest! {
         let turn = turn.min(services.len());
         services.rotate_left(turn);
         let second = planned(&query("v0.42.4"), &services, &Known::default());
-        prop_assert_eq!(first.config_map, second.config_map);
-        prop_assert_eq!(first.deployment, second.deployment);
+        prop_assert_eq!(first.config_maps, second.config_maps);
+        prop_assert_eq!(first.queriers.deployment, second.queriers.deployment);
     }
 }
 
@@ -101,7 +105,7 @@ proptest! {
 fn a_strict_endpoint_changes_the_template_and_is_told_to_the_agent() {
     let query = query("v0.42.4");
     let plan = planned(&query, &[flagged()], &Known::default());
-    let pod = plan.deployment.spec.expect("spec").template.spec.expect("pod");
+    let pod = plan.queriers.deployment.expect("pods").spec.expect("spec").template.spec.expect("pod");
     let args = pod.containers[0].args.clone().expect("args");
     assert!(args.contains(&"--endpoint-strict=strict.demo.svc.cluster.local:80".to_owned()), "{args:?}");
     let agent = pod.init_containers.expect("agent")[0].args.clone().expect("args");
@@ -112,11 +116,11 @@ fn a_strict_endpoint_changes_the_template_and_is_told_to_the_agent() {
 fn the_config_map_stays_byte_for_byte_while_the_endpoints_do() {
     let query = query("v0.42.4");
     let store = Ordinary { name: 1, port: 80, headless: false, labelled: false }.service();
-    let first = planned(&query, &[Arc::clone(&store)], &Known { config_map: None, generation: Some(6) });
-    let live = first.config_map.clone().expect("a ConfigMap");
+    let first = planned(&query, &[Arc::clone(&store)], &Known { generation: Some(6), ..Known::default() });
+    let live = first.config_maps.wanted.clone().expect("a ConfigMap");
     assert_eq!(first.summary.document.as_ref().expect("document").generation, 7);
-    let known = Known { config_map: Some(&live), generation: Some(7) };
-    assert_eq!(planned(&query, &[store], &known).config_map.expect("a ConfigMap"), live);
+    let known = Known { config_map: Some(&live), generation: Some(7), ..Known::default() };
+    assert_eq!(planned(&query, &[store], &known).config_maps.wanted.expect("a ConfigMap"), live);
     let changed = planned(&query, &[], &known);
     assert_eq!(changed.summary.document.expect("document").generation, 8);
 }
@@ -124,6 +128,7 @@ fn the_config_map_stays_byte_for_byte_while_the_endpoints_do() {
 #[test]
 fn a_query_without_any_store_has_an_empty_document_that_is_meant() {
     let plan = planned(&query("v0.42.4"), &[], &Known::default());
-    let (meta, document) = payload_of(&plan.config_map.expect("a ConfigMap")).unpack().expect("valid");
+    let (meta, document) =
+        payload_of(&plan.config_maps.wanted.expect("a ConfigMap")).unpack().expect("valid");
     assert!(meta.empty_ok && document.endpoints().is_empty());
 }

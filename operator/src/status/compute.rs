@@ -92,7 +92,15 @@ pub fn compute(findings: &Findings<'_>) -> ThanosQueryStatus {
             wanted.push(warning(conditions::STALLED, reasons::INVALID_FIELD, message.clone()));
             wanted.push(warning(conditions::INVALID, reasons::INVALID_FIELD, message.clone()));
         }
-        Progress::Done { discovery, summary, deployments, foreign, waits, refusals, lacks_service_monitors } => {
+        Progress::Done {
+            discovery,
+            summary,
+            deployments,
+            foreign,
+            waits,
+            refusals,
+            lacks_service_monitors,
+        } => {
             let all = rejected(discovery, summary);
             status.version = Some(summary.version.to_string());
             status.endpoints = Some(counts(summary, all.len()));

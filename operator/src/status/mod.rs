@@ -3,14 +3,11 @@
 mod agents;
 mod compute;
 mod conditions;
+mod news;
 mod readiness;
 mod restart_reason;
 
-use crds::{
-    ThanosQuery, ThanosQueryStatus,
-    names::{FIELD_MANAGER, conditions},
-};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use crds::{ThanosQuery, ThanosQueryStatus, names::FIELD_MANAGER};
 use kube::{
     Api, Client, ResourceExt,
     api::{Patch, PatchParams},
@@ -20,10 +17,11 @@ use tokio::time::timeout;
 
 pub use agents::{AgentAnswers, Asker};
 pub use compute::{Findings, Progress, compute, rejected};
+pub use news::news;
 pub use readiness::is_rolled_out;
 pub use restart_reason::{restart_reasons, sentence};
 
-use crate::{events::Happened, snapshot::API_TIMEOUT};
+use crate::snapshot::API_TIMEOUT;
 
 /// The status could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -84,29 +82,6 @@ fn replacing(old: &Value, new: &Value) -> Value {
         patch.insert(key.clone(), value);
     }
     Value::Object(patch)
-}
-
-/// What a person is told by an Event when `new` follows `old`: each warning once, when it comes or changes.
-pub fn news(old: &ThanosQueryStatus, new: &ThanosQueryStatus) -> Vec<Happened> {
-    const TOLD: [&str; 7] = [
-        conditions::INVALID,
-        conditions::FOREIGN_OBJECT,
-        conditions::APPLY_FAILED,
-        conditions::FOREIGN_WRITER,
-        conditions::DEFAULTS_OUTDATED,
-        conditions::SERVICE_MONITOR_MISSING,
-        conditions::QUERY_SERVICE_MISSING,
-    ];
-    let is_told = |own: &&Condition| {
-        TOLD.contains(&own.type_.as_str())
-            && !old.conditions.iter().any(|told| told.type_ == own.type_ && told.message == own.message)
-    };
-    let happened = |own: &Condition| Happened::Condition {
-        type_: own.type_.clone(),
-        message: own.message.clone(),
-        is_warning: own.type_ != conditions::DEFAULTS_OUTDATED,
-    };
-    new.conditions.iter().filter(is_told).map(happened).collect()
 }
 
 #[cfg(test)]

@@ -72,7 +72,10 @@ pub fn waiting(waits: &Waits, refusals: &[String], lacks_service_monitors: bool)
             .defaults
             .iter()
             .map(|wait| match wait.by_hand {
-                true => format!("Deployment {}: annotation {ACCEPT_DEFAULTS}={} rolls them out", wait.deployment, wait.hash),
+                true => format!(
+                    "Deployment {}: annotation {ACCEPT_DEFAULTS}={} rolls them out",
+                    wait.deployment, wait.hash
+                ),
                 false => format!("Deployment {}: they are rolled out when its turn comes", wait.deployment),
             })
             .collect();

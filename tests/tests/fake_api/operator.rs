@@ -31,7 +31,11 @@ impl FakeApi {
     async fn start(&self, scopes: Vec<Scope>) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let admin = listener.local_addr().expect("an address");
-        let config = Config { agent_image: "sd-agent:1".into(), cluster_domain: "cluster.local".into() };
+        let config = Config {
+            agent_image: "sd-agent:1".into(),
+            cluster_domain: "cluster.local".into(),
+            default_rollouts: Default::default(),
+        };
         let operator = Operator { client: self.client(), config, scopes, instance: "test".into(), listener };
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(operator.run(async move { drop(stopped.await) }));

@@ -1,5 +1,8 @@
+use k8s_openapi::api::apps::v1::Deployment;
+
 use super::*;
 use crate::{
+    apply::DefaultsWait,
     discovery::Reason,
     plan::{DocumentId, Endpoints},
 };
@@ -28,7 +31,10 @@ fn summary() -> Summary {
         delivery: Delivery::Agent { api: true },
         document: Some(DocumentId { generation: 7, sha256: "abc".into() }),
         config_map: "cm".into(),
-        refused_args: vec![],
+        problems: vec![],
+        remarks: vec![],
+        query_service_problem: None,
+        selector: "a=b".into(),
     }
 }
 
@@ -36,12 +42,33 @@ fn done(
     old: &ThanosQueryStatus,
     summary: &Summary,
     discovery: &Discovery,
-    deployment: Option<&Deployment>,
+    queriers: Option<&Deployment>,
 ) -> ThanosQueryStatus {
+    let deployments = Deployments { queriers: queriers.cloned(), frontend: None };
+    with_waits(old, summary, discovery, &deployments, &Waits::default(), &[])
+}
+
+fn with_waits(
+    old: &ThanosQueryStatus,
+    summary: &Summary,
+    discovery: &Discovery,
+    deployments: &Deployments,
+    waits: &Waits,
+    refusals: &[String],
+) -> ThanosQueryStatus {
+    let progress = Progress::Done {
+        discovery,
+        summary,
+        deployments,
+        foreign: &[],
+        waits,
+        refusals,
+        lacks_service_monitors: false,
+    };
     compute(&Findings {
         query: &query(),
         old,
-        progress: Progress::Done { discovery, summary, deployment, foreign: &[] },
+        progress,
         rollout: None,
         agents: &AgentAnswers::default(),
         now: Timestamp::UNIX_EPOCH,
@@ -95,8 +122,7 @@ fn warnings_come_and_go_by_name() {
         reason: Reason::NoPort { wanted: "grpc".into(), found: vec![] },
     };
     let discovery = Discovery { rejected: vec![rejected], ..Discovery::default() };
-    let unknown =
-        Summary { version: ThanosVersion::Unknown, refused_args: vec!["--x: no".into()], ..summary() };
+    let unknown = Summary { version: ThanosVersion::Unknown, problems: vec!["--x: no".into()], ..summary() };
     let status = done(&ThanosQueryStatus::default(), &unknown, &discovery, None);
     for warning in ["ServicesRejected", "VersionUnknown", "Invalid"] {
         assert_eq!(condition(&status, warning).expect(warning).0, "True");
@@ -123,7 +149,7 @@ fn at_most_twenty_rejected_services_are_listed_and_all_are_counted() {
 }
 
 #[test]
-fn paused_and_refused_objects_keep_what_was_said_of_their_pods() {
+fn paused_objects_keep_what_was_said_of_their_pods_and_refused_ones_are_not_ready() {
     let old =
         done(&ThanosQueryStatus::default(), &summary(), &Discovery::default(), Some(&deployment(COMPLETE)));
     let with = |progress| {
@@ -141,7 +167,8 @@ fn paused_and_refused_objects_keep_what_was_said_of_their_pods() {
     assert_eq!(condition(&paused, "Ready"), Some(("True", "Available")));
     let refused = with(Progress::Refused("spec.version: too old".into()));
     assert_eq!(condition(&refused, "Invalid"), Some(("True", "InvalidField")));
-    assert_eq!(condition(&refused, "Ready"), Some(("True", "Available")));
+    assert_eq!(condition(&refused, "Ready"), Some(("False", "InvalidField")));
+    assert_eq!(condition(&refused, "Stalled"), Some(("True", "InvalidField")));
     assert_eq!(refused.document, old.document);
 }
 
@@ -152,4 +179,86 @@ fn in_flags_mode_there_is_nothing_to_sync() {
     assert_eq!(condition(&status, "EndpointsSynced"), Some(("True", "EndpointsAreFlags")));
     assert_eq!(status.synced, None);
     assert_eq!(status.document, None);
+}
+
+#[test]
+fn ready_is_not_told_of_pods_that_are_not_yet_what_is_wanted() {
+    let none = ThanosQueryStatus::default();
+    let pods = Deployments { queriers: Some(deployment(COMPLETE)), frontend: None };
+    let with = |waits: Waits, refusals: &[String]| {
+        let status = with_waits(&none, &summary(), &Discovery::default(), &pods, &waits, refusals);
+        let (verdict, reason) = condition(&status, "Ready").expect("Ready");
+        format!("{verdict} {reason} {}", condition(&status, "Stalled").is_some())
+    };
+    assert_eq!(with(Waits::default(), &[]), "True Available false");
+    let settling = Waits { pending: vec!["endpoints still change".into()], ..Waits::default() };
+    assert_eq!(with(settling, &[]), "False Pending false");
+    let reverted = Waits { foreign_writer: Some("argocd".into()), ..Waits::default() };
+    assert_eq!(with(reverted, &[]), "False RevertedBySomebodyElse true");
+    assert_eq!(with(Waits::default(), &["Deployment x: no".into()]), "False ApplyFailed true");
+    // What nobody asked for may wait.
+    let wait = DefaultsWait { deployment: "x".into(), hash: "h".into(), by_hand: true };
+    let defaults = Waits { defaults: vec![wait], ..Waits::default() };
+    assert_eq!(with(defaults, &[]), "True Available false");
+}
+
+#[test]
+fn a_frontend_counts_for_ready_and_its_numbers_go_with_it() {
+    let mut asks = query();
+    asks.spec.query_frontend = Some(serde_saphyr::from_str("{}").expect("a frontend"));
+    let summary = summary();
+    let discovery = Discovery::default();
+    let with = |query: &ThanosQuery, old: &ThanosQueryStatus, frontend: Option<Deployment>| {
+        let deployments = Deployments { queriers: Some(deployment(COMPLETE)), frontend };
+        compute(&Findings {
+            query,
+            old,
+            progress: Progress::Done {
+                discovery: &discovery,
+                summary: &summary,
+                deployments: &deployments,
+                foreign: &[],
+                waits: &Waits::default(),
+                refusals: &[],
+                lacks_service_monitors: false,
+            },
+            rollout: None,
+            agents: &AgentAnswers::default(),
+            now: Timestamp::UNIX_EPOCH,
+        })
+    };
+    let none = ThanosQueryStatus::default();
+    assert_eq!(condition(&with(&asks, &none, None), "Ready"), Some(("False", "Creating")));
+    let starting = deployment("observedGeneration: 5, replicas: 2");
+    assert_eq!(condition(&with(&asks, &none, Some(starting)), "Ready"), Some(("False", "Progressing")));
+    let both = with(&asks, &none, Some(deployment(COMPLETE)));
+    assert_eq!(condition(&both, "Ready"), Some(("True", "Available")));
+    assert_eq!(both.query_frontend_status.as_ref().map(|pods| pods.ready_replicas), Some(2));
+    assert_eq!(with(&query(), &both, None).query_frontend_status, None);
+}
+
+#[test]
+fn paused_for_another_operator_is_told_as_that_one_tells_it() {
+    let mut taken = query();
+    taken.spec.paused = Some(true);
+    let deployments = Deployments { queriers: Some(deployment(COMPLETE)), frontend: None };
+    let status = compute(&Findings {
+        query: &taken,
+        old: &ThanosQueryStatus::default(),
+        progress: Progress::Done {
+            discovery: &Discovery::default(),
+            summary: &summary(),
+            deployments: &deployments,
+            foreign: &[],
+            waits: &Waits::default(),
+            refusals: &[],
+            lacks_service_monitors: true,
+        },
+        rollout: None,
+        agents: &AgentAnswers::default(),
+        now: Timestamp::UNIX_EPOCH,
+    });
+    assert_eq!(condition(&status, "Paused"), Some(("True", "TakenOver")));
+    assert_eq!(condition(&status, "Ready"), Some(("True", "Available")));
+    assert_eq!(condition(&status, "ServiceMonitorMissing"), Some(("True", "KindNotInstalled")));
 }
