@@ -5,14 +5,22 @@
 mod access;
 mod additional_args;
 mod agent;
+mod arg;
+mod cache;
 mod config_map;
 mod deployment;
 mod disruption_budget;
+mod duration;
 mod endpoints;
+mod frontend_args;
+mod go_number;
 mod image;
+mod listen;
 mod meta;
+mod query_args;
 mod service;
 mod thanos_args;
+mod together;
 
 use crds::{
     ThanosQuery,
@@ -31,8 +39,11 @@ use serde_json::json;
 
 pub use config_map::{payload_of, set_payload};
 pub use endpoints::{Endpoints, Flag};
+pub use frontend_args::frontend_args;
 pub use image::{Image, VersionError};
+pub use listen::{Address, Listen, route_prefix};
 pub use meta::{NameError, Names, selector};
+pub use thanos_args::ThanosArgs;
 
 use crate::{config::Config, discovery::Discovery};
 
@@ -82,8 +93,10 @@ pub struct Summary {
     pub document: Option<DocumentId>,
     /// Name of the ConfigMap that carries it.
     pub config_map: String,
-    /// Arguments in `additionalArgs` that are not used, each with the reason.
+    /// Arguments that are not used, each beginning with its field and with the reason.
     pub refused_args: Vec<String>,
+    /// What works, but not as it seems; each begins with its field.
+    pub remarks: Vec<String>,
 }
 
 /// Generation and hash of the document in the ConfigMap.
@@ -149,7 +162,7 @@ pub fn plan(
         let meta = payload_of(config_map).meta().ok()?;
         Some(DocumentId { generation: meta.generation, sha256: meta.sha256 })
     });
-    let args = thanos_args::thanos_args(query, image.version, delivery, &endpoints.flags);
+    let args = query_args::query_args(query, image.version, delivery, &endpoints.flags);
     let agent = agent::Agent { query, names: &names, config, version: image.version };
     let has_role = delivery == Delivery::Agent { api: true };
     Ok(Plan {
@@ -167,6 +180,7 @@ pub fn plan(
             document,
             config_map: names.config_map.clone(),
             refused_args: args.refused,
+            remarks: args.remarks,
         },
         config_map,
         names,

@@ -160,7 +160,7 @@ fn warnings(
         all.push(warning(conditions::FOREIGN_OBJECT, reasons::FOREIGN, foreign.join("; ")));
     }
     if !summary.refused_args.is_empty() {
-        let message = format!("spec.additionalArgs: {}", summary.refused_args.join("; "));
+        let message = summary.refused_args.join("; ");
         all.push(warning(conditions::INVALID, reasons::INVALID_FIELD, message));
     }
     if summary.version == ThanosVersion::Unknown {

@@ -29,6 +29,7 @@ fn summary() -> Summary {
         document: Some(DocumentId { generation: 7, sha256: "abc".into() }),
         config_map: "cm".into(),
         refused_args: vec![],
+        remarks: vec![],
     }
 }
 
