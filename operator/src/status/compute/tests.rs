@@ -31,10 +31,8 @@ fn summary() -> Summary {
         delivery: Delivery::Agent { api: true },
         document: Some(DocumentId { generation: 7, sha256: "abc".into() }),
         config_map: "cm".into(),
-        problems: vec![],
+        refused_args: vec![],
         remarks: vec![],
-        query_service_problem: None,
-        selector: "a=b".into(),
     }
 }
 
