@@ -10,14 +10,22 @@ mod cache;
 mod config_map;
 mod deployment;
 mod disruption_budget;
+mod drain;
 mod duration;
 mod endpoints;
+mod frontend;
 mod frontend_args;
 mod go_number;
 mod image;
+mod inputs;
 mod listen;
 mod meta;
+mod monitor;
+mod pod;
+mod querier;
 mod query_args;
+mod replicas;
+mod running;
 mod service;
 pub mod service_monitor;
 mod thanos_args;
@@ -40,11 +48,11 @@ use serde_json::json;
 
 pub use config_map::{ConfigMaps, has_thanos_own_file, payload_of, set_payload};
 pub use endpoints::{Endpoints, Flag};
-pub use frontend_args::frontend_args;
 pub use image::{Image, VersionError};
-pub use listen::{Address, Listen, route_prefix};
-pub use meta::{NameError, Names, selector};
-pub use thanos_args::ThanosArgs;
+pub use meta::{Layer, NameError, Names, Workload};
+pub use monitor::Monitor;
+pub use replicas::Replicas;
+pub use running::{Running, RunningWorkload};
 
 use crate::{
     config::Config,
@@ -117,10 +125,14 @@ pub struct Summary {
     pub document: Option<DocumentId>,
     /// Name of the ConfigMap that carries it.
     pub config_map: String,
-    /// Arguments that are not used, each beginning with its field and with the reason.
-    pub refused_args: Vec<String>,
-    /// What works, but not as it seems; each begins with its field.
+    /// Parts of the spec that are left out, each with field, reason and remedy.
+    pub problems: Vec<String>,
+    /// Parts of the spec that work otherwise than it seems.
     pub remarks: Vec<String>,
+    /// Why it is not known which queriers the frontend shall ask.
+    pub query_service_problem: Option<String>,
+    /// The labels that select the querier pods, as one text.
+    pub selector: String,
 }
 
 /// Generation and hash of the document in the ConfigMap.
@@ -179,15 +191,12 @@ pub fn plan(
     let image = Image::of(workload.common, known.running.querier.version.as_deref(), workload.layer.field())?;
     let delivery = Delivery::of(query);
     let endpoints = Endpoints::of(discovery, image.version, config, delivery)?;
-    let config_map = match delivery {
-        Delivery::Flags if !known.is_read_by_pods_of(query) => None,
-        _ => Some(config_map::config_map(query, &names, &endpoints, image.version, delivery, known, now)?),
-    };
-    let document = config_map.as_ref().and_then(|config_map| {
-        let meta = payload_of(config_map).meta().ok()?;
-        Some(DocumentId { generation: meta.generation, sha256: meta.sha256 })
-    });
+    let config_maps = config_map::config_maps(&workload, &endpoints, image.version, delivery, known, now)?;
+    let document = config_maps.wanted.as_ref().and_then(DocumentId::of);
     let args = query_args::query_args(query, image.version, delivery, &endpoints.flags);
+    let listen = listen::Listen::of(&args.args);
+    let mut told = Told { problems: args.refused, remarks: args.remarks, query_service: None };
+
     let agent = agent::Agent { query, names: &names, config, version: image.version };
     let sidecars = match delivery {
         Delivery::Agent { api } => vec![agent.container(api, &endpoints.flags)],
@@ -243,8 +252,10 @@ pub fn plan(
             delivery,
             document,
             config_map: names.config_map.clone(),
-            refused_args: args.refused,
-            remarks: args.remarks,
+            problems: told.problems,
+            remarks: told.remarks,
+            query_service_problem: told.query_service,
+            selector: selector.join(","),
         },
         config_maps,
         names,

@@ -163,9 +163,14 @@ fn warnings(
     if !foreign.is_empty() {
         all.push(warning(conditions::FOREIGN_OBJECT, reasons::FOREIGN, foreign.join("; ")));
     }
-    if !summary.refused_args.is_empty() {
-        let message = summary.refused_args.join("; ");
-        all.push(warning(conditions::INVALID, reasons::INVALID_FIELD, message));
+    if !summary.problems.is_empty() {
+        all.push(warning(conditions::INVALID, reasons::INVALID_FIELD, summary.problems.join("; ")));
+    }
+    if !summary.remarks.is_empty() {
+        all.push(warning(conditions::REMARKS, reasons::REMARKS, summary.remarks.join("; ")));
+    }
+    if let Some(problem) = &summary.query_service_problem {
+        all.push(warning(conditions::QUERY_SERVICE_MISSING, reasons::NOT_ONE_SERVICE, problem.clone()));
     }
     if summary.version == ThanosVersion::Unknown {
         let message = "neither spec.version nor the tag of spec.baseImage says which release of Thanos runs; set \

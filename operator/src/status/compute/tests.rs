@@ -31,8 +31,10 @@ fn summary() -> Summary {
         delivery: Delivery::Agent { api: true },
         document: Some(DocumentId { generation: 7, sha256: "abc".into() }),
         config_map: "cm".into(),
-        refused_args: vec![],
+        problems: vec![],
         remarks: vec![],
+        query_service_problem: None,
+        selector: "a=b".into(),
     }
 }
 
