@@ -6,6 +6,8 @@ mod fake_api;
 mod endpoints;
 #[path = "fake_api/cases_failures.rs"]
 mod failures;
+#[path = "fake_api/cases_fake.rs"]
+mod fake;
 #[path = "fake_api/cases_objects.rs"]
 mod objects;
 #[path = "fake_api/cases_queries.rs"]

@@ -65,7 +65,7 @@ const MEANT_EMPTY: [&str; 8] = [
 /// Fields that are pointers in the API types: `false`, `0` or an empty text is kept, and differs from nothing. A name
 /// that is a pointer in one type and none in another (`readOnly`, `fsType`, `value`) is not here: nothing and zero
 /// mean the same in each of them.
-const POINTERS: [&str; 44] = [
+const POINTERS: [&str; 45] = [
     "activeDeadlineSeconds",
     "allocateLoadBalancerNodePorts",
     "allowPrivilegeEscalation",
@@ -110,6 +110,7 @@ const POINTERS: [&str; 44] = [
     "storageClassName",
     "terminationGracePeriodSeconds",
     "tolerationSeconds",
+    "volumeAttributesClassName",
 ];
 
 /// Fields that are no pointers and have a default: whoever writes zero gets it.

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use http::{Method, Request, header::ACCEPT};
+use http::{
+    Method, Request,
+    header::{ACCEPT, CONTENT_TYPE},
+};
 
 /// A request without its body.
 #[derive(Clone, Debug)]
@@ -17,6 +20,8 @@ pub struct Ask {
     pub name: Option<String>,
     /// `status`, when only that is meant.
     pub part: Option<String>,
+    /// Of the body.
+    pub content_type: String,
     /// Only metadata is wanted.
     pub metadata_only: bool,
     parameters: Vec<(String, String)>,
@@ -59,14 +64,15 @@ impl Ask {
             Method::DELETE => "delete",
             _ => "unknown",
         };
-        let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
         Self {
             verb,
             namespace,
             plural,
             name,
             part: path.next(),
-            metadata_only: accept.contains("as=PartialObjectMetadata"),
+            content_type: header(CONTENT_TYPE).unwrap_or_default().to_owned(),
+            metadata_only: header(ACCEPT).is_some_and(|accept| accept.contains("as=PartialObjectMetadata")),
             parameters,
         }
     }

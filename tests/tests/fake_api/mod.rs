@@ -7,9 +7,13 @@
 mod ask;
 mod defaults;
 mod fault;
+mod fields;
 mod fixtures;
+mod json_patch;
+mod managed;
 mod merge;
 mod operator;
+mod selector;
 mod server;
 mod store;
 
@@ -22,6 +26,7 @@ use tokio::time::{Instant, sleep};
 
 pub use fault::Fault;
 pub use fixtures::{bad_store, query, store, store_in, strict};
+use managed::Writer;
 pub use operator::Running;
 use server::{Logged, Server};
 use store::Key;
@@ -57,28 +62,48 @@ impl FakeApi {
 
     /// Applies an object as a user does.
     pub fn apply(&self, yaml: impl AsRef<str>) {
+        self.apply_as("user", yaml);
+    }
+
+    /// Applies an object as this manager does, with force.
+    pub fn apply_as(&self, manager: &str, yaml: impl AsRef<str>) {
         let object: Value = serde_saphyr::from_str(yaml.as_ref()).expect("YAML");
         let text = |value: &Value| value.as_str().expect("kind, namespace and name").to_owned();
-        let plural = match object["kind"].as_str() {
-            Some("ThanosQuery") => "thanosqueries".to_owned(),
-            kind => format!("{}s", kind.expect("a kind").to_lowercase()),
-        };
         let key = Key {
-            plural,
+            plural: plural(&text(&object["kind"])),
             namespace: text(&object["metadata"]["namespace"]),
             name: text(&object["metadata"]["name"]),
         };
-        self.server.change(|state| state.store.apply(&key, &object, "user", None)).expect("applied");
+        let writer = Writer::apply(manager, None);
+        self.server.change(|state| state.store.apply(&key, &object, &writer, true)).expect("applied");
     }
 
     /// Changes an object as somebody else does.
     pub fn edit(&self, path: &str, change: impl FnOnce(&mut Value)) {
+        self.edit_as(path, "somebody", None, change);
+    }
+
+    /// Changes an object as this manager does, maybe by a subresource such as `scale`: what is changed is its own
+    /// from then on, and not any more of those who owned it.
+    pub fn edit_as(
+        &self,
+        path: &str,
+        manager: &str,
+        subresource: Option<&str>,
+        change: impl FnOnce(&mut Value),
+    ) {
         let key = Key::of(path);
         self.server.change(|state| {
             let mut object = state.store.objects.get(&key).expect("an object to edit").clone();
             change(&mut object);
-            state.store.put(&key, object);
+            state.store.update(&key, object, &Writer::update(manager, subresource));
         });
+    }
+
+    /// Creates an object as this manager does, without server-side apply.
+    pub fn create_as(&self, manager: &str, path: &str, object: Value) {
+        let (key, writer) = (Key::of(path), Writer::update(manager, None));
+        self.server.change(|state| state.store.update(&key, object, &writer));
     }
 
     /// Deletes an object.
@@ -104,7 +129,8 @@ impl FakeApi {
 
     /// Does what the Deployment controller does when every pod is replaced.
     pub fn roll_out(&self, deployment: &str) {
-        self.edit(&format!("demo/deployments/{deployment}"), |object| {
+        let path = format!("demo/deployments/{deployment}");
+        self.edit_as(&path, "kube-controller-manager", Some("status"), |object| {
             let replicas = object["spec"]["replicas"].clone();
             object["status"] = json!({
                 "observedGeneration": object["metadata"]["generation"],
@@ -263,6 +289,16 @@ impl Injected {
     /// Ends the fault; what was held is carried out.
     pub fn lift(self) {
         self.api.server.change(|state| state.faults.lift(self.id));
+    }
+}
+
+/// As the paths of the API spell it.
+fn plural(kind: &str) -> String {
+    let kind = kind.to_lowercase();
+    match (kind.strip_suffix('y'), kind.ends_with('s')) {
+        (Some(stem), _) => format!("{stem}ies"),
+        (None, true) => format!("{kind}es"),
+        (None, false) => format!("{kind}s"),
     }
 }
 

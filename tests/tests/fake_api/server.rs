@@ -21,6 +21,8 @@ use tokio::{
 use super::{
     ask::Ask,
     fault::{Fault, Faults},
+    managed::Writer,
+    selector,
     store::{Change, Key, Refusal, Store},
 };
 
@@ -135,12 +137,20 @@ impl Server {
                 found.ok_or_else(|| Refusal(404, format!("{} not found", key.name)))
             }
             "patch" => {
-                let manager = ask.parameter("fieldManager").unwrap_or_default();
-                self.change(|state| state.store.apply(&key, body, manager, ask.part.as_deref()))
+                let force = ask.parameter("force") == Some("true");
+                let (manager, part) = (manager(ask), ask.part.as_deref());
+                match ask.content_type.as_str() {
+                    "application/apply-patch+yaml" => self
+                        .change(|state| state.store.apply(&key, body, &Writer::apply(manager, part), force)),
+                    "application/json-patch+json" => self
+                        .change(|state| state.store.json_patch(&key, body, &Writer::update(manager, part))),
+                    other => Err(Refusal(415, format!("{other:?} is not supported"))),
+                }
             }
             "post" => {
                 let name = body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-                Ok(self.change(|state| state.store.put(&Key { name, ..key }, body.clone())))
+                let writer = Writer::update(manager(ask), None);
+                Ok(self.change(|state| state.store.update(&Key { name, ..key }, body.clone(), &writer)))
             }
             "delete" => {
                 let uid = body["preconditions"]["uid"].as_str();
@@ -288,11 +298,15 @@ fn is_meant(ask: &Ask, key: &Key) -> bool {
 }
 
 fn is_selected(ask: &Ask, object: &Value) -> bool {
-    let selector = ask.parameter("labelSelector").unwrap_or_default();
-    selector
-        .split(',')
-        .filter_map(|one| one.split_once('='))
-        .all(|(label, value)| object["metadata"]["labels"].get(label).and_then(Value::as_str) == Some(value))
+    selector::is_selected(
+        ask.parameter("labelSelector").unwrap_or_default(),
+        object.pointer("/metadata/labels").unwrap_or(&Value::Null),
+    )
+}
+
+/// Who writes; a real server makes this name of the program's.
+fn manager(ask: &Ask) -> &str {
+    ask.parameter("fieldManager").unwrap_or("unknown")
 }
 
 fn shown(ask: &Ask, object: &Value) -> Value {
@@ -305,9 +319,12 @@ fn shown(ask: &Ask, object: &Value) -> Value {
 
 fn refused(Refusal(code, message): &Refusal) -> Answer {
     let reason = match code {
+        400 => "BadRequest",
         403 => "Forbidden",
         404 => "NotFound",
         409 => "Conflict",
+        415 => "UnsupportedMediaType",
+        422 => "Invalid",
         429 => "TooManyRequests",
         _ => "InternalError",
     };

@@ -1,11 +1,15 @@
 //! The objects, their versions, and the history that watches replay.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{defaults::add_defaults, merge::merge};
+use super::{
+    defaults::add_defaults,
+    json_patch::patch,
+    managed::{Writer, applied, note_update},
+};
 
 /// Plural, namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,8 +50,6 @@ pub struct Store {
     pub version: u64,
     /// A watch from before this version is told 410 Gone.
     pub floor: u64,
-    /// What each manager applied last.
-    applied: HashMap<(Key, String), Value>,
 }
 
 // === impl Key ===
@@ -65,13 +67,13 @@ impl Key {
 // === impl Store ===
 
 impl Store {
-    /// Server-side apply by `manager`, which always wins; `part` is `status` for the subresource.
+    /// Server-side apply; `writer` may mean a subresource only.
     pub fn apply(
         &mut self,
         key: &Key,
         wanted: &Value,
-        manager: &str,
-        part: Option<&str>,
+        writer: &Writer<'_>,
+        force: bool,
     ) -> Result<Value, Refusal> {
         let live = self.objects.get(key).cloned();
         let conflict = |what: &str| Err(Refusal(409, format!("{} {}: {what}", key.plural, key.name)));
@@ -84,15 +86,20 @@ impl Store {
                     }
                 }
             }
-            None if part.is_some() => return Err(Refusal(404, format!("{} not found", key.name))),
+            None if writer.subresource.is_some() => {
+                return Err(Refusal(404, format!("{} not found", key.name)));
+            }
             None if metadata["resourceVersion"].is_string() || metadata["uid"].is_string() => {
                 return conflict("the object has been deleted");
             }
             None => {}
         }
         let mut wanted = wanted.clone();
-        match part {
-            Some(part) => wanted = json!({part: wanted[part]}),
+        match writer.subresource {
+            Some(part) => {
+                wanted =
+                    json!({"apiVersion": wanted["apiVersion"], "kind": wanted["kind"], part: wanted[part]})
+            }
             None => wanted.as_object_mut().into_iter().for_each(|wanted| drop(wanted.remove("status"))),
         }
         if let Some(metadata) = wanted.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -100,11 +107,52 @@ impl Store {
                 metadata.remove(field);
             }
         }
-        let mut object = live.unwrap_or_else(|| json!({}));
-        let by = (key.clone(), format!("{manager}/{}", part.unwrap_or_default()));
-        merge(&mut object, self.applied.get(&by).unwrap_or(&Value::Null), &wanted);
-        self.applied.insert(by, wanted);
+        let live = live.unwrap_or_else(|| json!({}));
+        let object = applied(&live, &wanted, writer, force, &self.time())?;
         Ok(self.put(key, object))
+    }
+
+    /// Creates or updates an object as a whole.
+    pub fn update(&mut self, key: &Key, mut object: Value, writer: &Writer<'_>) -> Value {
+        add_defaults(&key.plural, &mut object);
+        let before = self.objects.get(key).cloned().unwrap_or_else(|| json!({}));
+        note_update(&mut object, &before, writer, &self.time());
+        self.put(key, object)
+    }
+
+    /// JSON Patch. A test that fails is refused with 422; another version or UID in what comes out, with 409.
+    pub fn json_patch(
+        &mut self,
+        key: &Key,
+        operations: &Value,
+        writer: &Writer<'_>,
+    ) -> Result<Value, Refusal> {
+        let live = self.objects.get(key).cloned();
+        let live = live.ok_or_else(|| Refusal(404, format!("{} not found", key.name)))?;
+        let mut object = live.clone();
+        patch(&mut object, operations)?;
+        for field in ["resourceVersion", "uid"] {
+            let wanted = &object["metadata"][field];
+            if wanted.is_string() && *wanted != live["metadata"][field] {
+                return Err(Refusal(
+                    409,
+                    format!("{} {}: the object has been modified", key.plural, key.name),
+                ));
+            }
+        }
+        for field in ["name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp"] {
+            object["metadata"][field] = live["metadata"][field].clone();
+        }
+        // A subresource writes only itself, and the object everything but its status.
+        let (mut into, from, part) = match writer.subresource {
+            Some(part) => (live, object, part),
+            None => (object, live, "status"),
+        };
+        match from.get(part) {
+            Some(value) => into[part] = value.clone(),
+            None => into.as_object_mut().into_iter().for_each(|into| drop(into.remove(part))),
+        }
+        Ok(self.update(key, into, writer))
     }
 
     /// Stores `object`; one that is as before makes no new version and no event.
@@ -141,6 +189,12 @@ impl Store {
         object
     }
 
+    /// When the next change is made: a second each, so that the times of managed fields tell which was later.
+    fn time(&self) -> String {
+        let second = i64::try_from(self.version).expect("few changes");
+        Timestamp::from_second(1_800_000_000 + second).expect("a time").to_string()
+    }
+
     /// Deletes an object, if it still has `uid`.
     pub fn delete(&mut self, key: &Key, uid: Option<&str>) -> Result<(), Refusal> {
         let Some(mut object) = self.objects.get(key).cloned() else {
@@ -152,7 +206,6 @@ impl Store {
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         self.objects.remove(key);
-        self.applied.retain(|(of, _), _| of != key);
         self.history.push(Change {
             version: self.version,
             key: key.clone(),
