@@ -142,8 +142,8 @@ impl Server {
                 match ask.content_type.as_str() {
                     "application/apply-patch+yaml" => self
                         .change(|state| state.store.apply(&key, body, &Writer::apply(manager, part), force)),
-                    "application/json-patch+json" => self
-                        .change(|state| state.store.json_patch(&key, body, &Writer::update(manager, part))),
+                    "application/merge-patch+json" => self
+                        .change(|state| state.store.merge_patch(&key, body, &Writer::update(manager, part))),
                     other => Err(Refusal(415, format!("{other:?} is not supported"))),
                 }
             }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::{
     defaults::add_defaults,
-    json_patch::patch,
     managed::{Writer, applied, note_update},
+    merge_patch::patch,
 };
 
 /// Plural, namespace and name.
@@ -120,17 +120,12 @@ impl Store {
         self.put(key, object)
     }
 
-    /// JSON Patch. A test that fails is refused with 422; another version or UID in what comes out, with 409.
-    pub fn json_patch(
-        &mut self,
-        key: &Key,
-        operations: &Value,
-        writer: &Writer<'_>,
-    ) -> Result<Value, Refusal> {
+    /// JSON Merge Patch. Another version or UID in it is refused with 409.
+    pub fn merge_patch(&mut self, key: &Key, merged: &Value, writer: &Writer<'_>) -> Result<Value, Refusal> {
         let live = self.objects.get(key).cloned();
         let live = live.ok_or_else(|| Refusal(404, format!("{} not found", key.name)))?;
         let mut object = live.clone();
-        patch(&mut object, operations)?;
+        patch(&mut object, merged);
         for field in ["resourceVersion", "uid"] {
             let wanted = &object["metadata"][field];
             if wanted.is_string() && *wanted != live["metadata"][field] {
