@@ -21,6 +21,7 @@ mod ordinary;
 pub mod run;
 mod strict;
 mod unreadable;
+mod writes;
 
 pub use case::{Case, Kind};
 
@@ -34,6 +35,7 @@ pub fn all() -> Vec<Case> {
         modes::cases(),
         faults::cases(),
         unreadable::cases(),
+        writes::cases(),
     ]
     .into_iter()
     .flatten()
