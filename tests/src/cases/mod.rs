@@ -16,6 +16,7 @@ mod bad_input;
 mod case;
 mod faults;
 mod handover;
+mod kitchen_sink;
 mod modes;
 mod ordinary;
 pub mod run;
@@ -35,6 +36,7 @@ pub fn all() -> Vec<Case> {
         modes::cases(),
         faults::cases(),
         unreadable::cases(),
+        kitchen_sink::cases(),
         writes::cases(),
     ]
     .into_iter()
