@@ -15,13 +15,17 @@
 mod bad_input;
 mod case;
 mod faults;
+mod foreign;
 mod handover;
 mod kitchen_sink;
 mod modes;
 mod ordinary;
+mod replicas;
 pub mod run;
+mod service_monitor;
 mod strict;
 mod unreadable;
+mod upgrade;
 mod writes;
 
 pub use case::{Case, Kind};
@@ -37,7 +41,11 @@ pub fn all() -> Vec<Case> {
         faults::cases(),
         unreadable::cases(),
         kitchen_sink::cases(),
+        upgrade::cases(),
+        replicas::cases(),
+        foreign::cases(),
         writes::cases(),
+        service_monitor::cases(),
     ]
     .into_iter()
     .flatten()
