@@ -12,6 +12,7 @@
 //! }
 //! ```
 
+mod adoption;
 mod bad_input;
 mod case;
 mod faults;
@@ -22,6 +23,7 @@ mod modes;
 mod ordinary;
 mod replicas;
 pub mod run;
+mod schema;
 mod service_monitor;
 mod strict;
 mod unreadable;
@@ -42,8 +44,10 @@ pub fn all() -> Vec<Case> {
         unreadable::cases(),
         kitchen_sink::cases(),
         upgrade::cases(),
+        adoption::cases(),
         replicas::cases(),
         foreign::cases(),
+        schema::cases(),
         writes::cases(),
         service_monitor::cases(),
     ]
