@@ -88,6 +88,14 @@ impl Case {
         self
     }
 
+    /// Needs what only our own cluster has: the API server's audit log, images that are loaded by hand.
+    pub fn only_where_the_node_is_ours(self) -> Self {
+        self.skip_if(|environment| {
+            let own = environment.cluster.is_own();
+            (!own).then(|| "reads files of the node or gives it images, so not with --context".to_owned())
+        })
+    }
+
     /// Needs the processes of our own cluster.
     pub fn only_on_own_cluster(self) -> Self {
         self.skip_if(|environment| {

@@ -12,15 +12,23 @@
 //! }
 //! ```
 
+mod adoption;
 mod bad_input;
 mod case;
 mod faults;
+mod foreign;
 mod handover;
+mod kitchen_sink;
 mod modes;
 mod ordinary;
+mod replicas;
 pub mod run;
+mod schema;
+mod service_monitor;
 mod strict;
 mod unreadable;
+mod upgrade;
+mod writes;
 
 pub use case::{Case, Kind};
 
@@ -34,6 +42,14 @@ pub fn all() -> Vec<Case> {
         modes::cases(),
         faults::cases(),
         unreadable::cases(),
+        kitchen_sink::cases(),
+        upgrade::cases(),
+        adoption::cases(),
+        replicas::cases(),
+        foreign::cases(),
+        schema::cases(),
+        writes::cases(),
+        service_monitor::cases(),
     ]
     .into_iter()
     .flatten()

@@ -38,13 +38,16 @@ pub(super) fn files(overlay: bool, runc: &Path) -> Vec<(&'static str, String)> {
         ("kubelet.yaml", kubelet()),
         ("resolv.conf", format!("nameserver {NODE_ADDRESS}\n")),
         ("Corefile", corefile()),
+        ("audit-policy.yaml", audit_policy()),
         ("init.sh", init()),
     ]
 }
 
 /// Writes [`files`] and makes the folders that the processes expect.
 pub(super) fn write(overlay: bool, runc: &Path) -> Result<()> {
-    for folder in ["etcd", "log/pods", "run", "cni/conf", "cni/data", "containerd", "kubelet", "sysctl"] {
+    for folder in
+        ["audit", "etcd", "log/pods", "run", "cni/conf", "cni/data", "containerd", "kubelet", "sysctl"]
+    {
         let path = paths::state(folder);
         fs::create_dir_all(&path).at("create folder", &path)?;
     }
@@ -157,6 +160,29 @@ fn corefile() -> String {
 }}
 "
     )
+}
+
+/// Writes of service accounts, one line each when the answer is complete. Accounts cannot be chosen by a part of their
+/// name, so those of Kubernetes' own controllers are left out instead, and so is what everybody writes all the time.
+fn audit_policy() -> String {
+    "apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+omitManagedFields: true
+rules:
+- level: None
+  userGroups: [\"system:serviceaccounts:kube-system\"]
+- level: None
+  resources:
+  - {group: \"\", resources: [events]}
+  - {group: events.k8s.io, resources: [events]}
+  - {group: coordination.k8s.io, resources: [leases]}
+- level: Metadata
+  userGroups: [\"system:serviceaccounts\"]
+  verbs: [create, update, patch, delete, deletecollection]
+- level: None
+"
+    .to_owned()
 }
 
 /// What runs first inside the new namespaces: it hides the host's folders that Kubernetes would write to,

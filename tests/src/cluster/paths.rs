@@ -48,6 +48,11 @@ pub fn log(process: &str) -> PathBuf {
     state("log").join(process)
 }
 
+/// The folder of the API server's audit log.
+pub fn audit() -> PathBuf {
+    state("audit")
+}
+
 /// The kubeconfig of the cluster's administrator.
 pub fn kubeconfig() -> PathBuf {
     state("admin.kubeconfig")

@@ -146,6 +146,11 @@ impl Process {
                 "--service-cluster-ip-range={services}",
                 "--allow-privileged",
                 "--kubelet-preferred-address-types=InternalIP",
+                // Who wrote what; one older file is kept beside the present one.
+                "--audit-policy-file={state}/audit-policy.yaml",
+                "--audit-log-path={state}/audit/audit.log",
+                "--audit-log-maxsize=64",
+                "--audit-log-maxbackup=1",
             ],
             Self::Controllers => &[
                 "--kubeconfig={state}/admin.kubeconfig",
