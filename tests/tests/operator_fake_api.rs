@@ -16,5 +16,9 @@ mod queries;
 mod rollouts;
 #[path = "fake_api/cases_start.rs"]
 mod start;
+#[path = "fake_api/cases_takeover.rs"]
+mod takeover;
 #[path = "fake_api/cases_watches.rs"]
 mod watches;
+#[path = "fake_api/cases_workloads.rs"]
+mod workloads;

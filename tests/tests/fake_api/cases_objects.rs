@@ -43,7 +43,6 @@ async fn what_somebody_changes_in_our_fields_is_put_back() {
     let args = "/spec/template/spec/containers/0/args/1";
     for (path, pointer, value) in [
         (DEPLOYMENT, args, json!("--log.level=debug")),
-        (DEPLOYMENT, "/spec/replicas", json!(7)),
         (ROLE, "/rules/0/verbs", json!(["*"])),
         (SERVICE, "/spec/selector", json!({"app": "other"})),
         (CONFIG_MAP, "/data/endpoints.json", json!("{\"endpoints\":[]}")),

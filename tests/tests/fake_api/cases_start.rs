@@ -89,5 +89,5 @@ async fn at_the_start_every_object_is_read_once() {
     api.forget_requests();
     let _second = api.operator().await;
     seconds(60).await;
-    assert_eq!(api.requests("get", "deployments").len(), 20);
+    assert_eq!(api.requests("get", "deployments/thanos-query-q").len(), 20);
 }

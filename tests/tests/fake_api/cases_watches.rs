@@ -169,7 +169,7 @@ async fn with_an_optional_kind_everyone_looks_once_at_the_start() {
     api.forget_requests();
     let _second = api.operator_in(&["demo", "empty"]).await;
     seconds(60).await;
-    assert_eq!(api.requests("get", "deployments").len(), 20);
+    assert_eq!(api.requests("get", "deployments/thanos-query-q").len(), 20);
     assert_eq!(api.requests("discover", "").len(), 1, "one for all namespaces");
 }
 

@@ -2,7 +2,7 @@
 
 use std::{io::Read, io::Write, net::SocketAddr, net::TcpStream};
 
-use operator::{config::Config, runtime::Operator, watch::Scope};
+use operator::{apply::DefaultRollouts, config::Config, runtime::Operator, watch::Scope};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use super::FakeApi;
@@ -29,12 +29,26 @@ impl FakeApi {
     }
 
     async fn start(&self, scopes: Vec<Scope>) -> Running {
+        self.start_with(scopes, "sd-agent:1", DefaultRollouts::Paced).await
+    }
+
+    /// Starts an operator of all namespaces with another agent image: an upgraded one.
+    pub async fn upgraded(&self, agent_image: &str, default_rollouts: DefaultRollouts) -> Running {
+        self.start_with(vec![Scope::All], agent_image, default_rollouts).await
+    }
+
+    async fn start_with(
+        &self,
+        scopes: Vec<Scope>,
+        agent_image: &str,
+        default_rollouts: DefaultRollouts,
+    ) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let admin = listener.local_addr().expect("an address");
         let config = Config {
-            agent_image: "sd-agent:1".into(),
+            agent_image: agent_image.into(),
             cluster_domain: "cluster.local".into(),
-            default_rollouts: Default::default(),
+            default_rollouts,
         };
         let operator = Operator { client: self.client(), config, scopes, instance: "test".into(), listener };
         let (stop, stopped) = oneshot::channel();
