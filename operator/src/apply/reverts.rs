@@ -71,7 +71,12 @@ impl Reverts {
         }
         if !self.has_stopped {
             let is_applied = look.is_noted || self.applied.as_deref() == Some(look.template);
-            if !is_applied || self.is_answering {
+            if !is_applied {
+                // Another template: whoever reverted the last one may have nothing against it.
+                (self.is_answering, self.answered) = (false, None);
+                return Decision::Apply;
+            }
+            if self.is_answering {
                 return Decision::Apply;
             }
             if self.answered.is_none_or(|answered| now.saturating_duration_since(answered) >= FIGHT) {
@@ -184,6 +189,20 @@ mod tests {
         fight.revert(0);
         assert_eq!(fight.revert(10), stop());
         assert_eq!(fight.look(20, 1, false, false), stop());
+    }
+
+    #[test]
+    fn each_template_is_answered_once() {
+        let mut fight = Fight::new();
+        assert_eq!(fight.revert(0), Decision::Apply);
+        assert_eq!(
+            fight.look(10, 1, false, false),
+            Decision::Apply,
+            "other endpoints, before it has stopped"
+        );
+        fight.written(10);
+        assert_eq!(fight.revert(20), Decision::Apply);
+        assert_eq!(fight.revert(30), stop());
     }
 
     #[test]
