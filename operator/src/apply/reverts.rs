@@ -15,6 +15,8 @@ pub const FIGHT: Duration = Duration::from_secs(600);
 pub struct Reverts {
     /// What the ThanosQuery asked for when this began.
     asked: Option<Seen>,
+    /// Hash of the template that was written or seen to be there last.
+    applied: Option<String>,
     /// An answer is decided and not known to be written.
     is_answering: bool,
     /// When the last revert was answered.
@@ -25,8 +27,11 @@ pub struct Reverts {
 /// What is known about a template that is wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Look<'a> {
-    /// This very template was applied before.
-    pub is_applied: bool,
+    /// Hash of it.
+    pub template: &'a str,
+    /// The Deployment carries this hash: also before a restart of the operator, this very template was applied. Some
+    /// writers put a whole object back, without it; so what was applied is remembered here, too.
+    pub is_noted: bool,
     /// It is there now.
     pub is_there: bool,
     /// Who wrote the template last, if that is known.
@@ -58,16 +63,20 @@ impl Reverts {
         }
         if look.is_there {
             if self.has_stopped {
-                *self = Self { asked: self.asked.take(), ..Self::default() };
+                (self.has_stopped, self.answered) = (false, None);
             }
             // The answer was written although nobody could tell.
-            if self.is_answering {
-                self.written(now);
-            }
+            self.written(look.template, now);
             return Decision::Apply;
         }
         if !self.has_stopped {
-            if !look.is_applied || self.is_answering {
+            let is_applied = look.is_noted || self.applied.as_deref() == Some(look.template);
+            if !is_applied {
+                // Another template: whoever reverted the last one may have nothing against it.
+                (self.is_answering, self.answered) = (false, None);
+                return Decision::Apply;
+            }
+            if self.is_answering {
                 return Decision::Apply;
             }
             if self.answered.is_none_or(|answered| now.saturating_duration_since(answered) >= FIGHT) {
@@ -79,8 +88,10 @@ impl Reverts {
         Decision::Stop { by: look.by.unwrap_or("somebody else").to_owned() }
     }
 
-    /// The template was written. A write that fails answers nothing, and is no second attempt when it is repeated.
-    pub fn written(&mut self, now: Instant) {
+    /// The template of this hash was written. A write that fails answers nothing, and is no second attempt when it is
+    /// repeated.
+    pub fn written(&mut self, template: &str, now: Instant) {
+        self.applied = Some(template.to_owned());
         if std::mem::take(&mut self.is_answering) {
             self.answered = Some(now);
         }
@@ -111,14 +122,16 @@ mod tests {
             Self { reverts: Reverts::default(), start: Instant::now() }
         }
 
-        fn look(&mut self, second: u64, generation: i64, is_applied: bool, is_there: bool) -> Decision {
+        fn look(&mut self, second: u64, generation: i64, is_noted: bool, is_there: bool) -> Decision {
             let asked = seen(generation);
-            let look = Look { is_applied, is_there, by: Some("argocd"), asked: &asked };
+            // What is not noted is another template, unless a test says otherwise.
+            let template = if is_noted { "t" } else { "new" };
+            let look = Look { template, is_noted, is_there, by: Some("argocd"), asked: &asked };
             self.reverts.decide(look, self.start + Duration::from_secs(second))
         }
 
         fn written(&mut self, second: u64) {
-            self.reverts.written(self.start + Duration::from_secs(second));
+            self.reverts.written("t", self.start + Duration::from_secs(second));
         }
 
         /// A revert that is seen, answered and seen to be answered.
@@ -179,6 +192,20 @@ mod tests {
     }
 
     #[test]
+    fn each_template_is_answered_once() {
+        let mut fight = Fight::new();
+        assert_eq!(fight.revert(0), Decision::Apply);
+        assert_eq!(
+            fight.look(10, 1, false, false),
+            Decision::Apply,
+            "other endpoints, before it has stopped"
+        );
+        fight.written(10);
+        assert_eq!(fight.revert(20), Decision::Apply);
+        assert_eq!(fight.revert(30), stop());
+    }
+
+    #[test]
     fn a_writer_that_gives_in_is_forgiven() {
         let mut fight = Fight::new();
         fight.revert(0);
@@ -208,10 +235,30 @@ mod tests {
     }
 
     #[test]
+    fn a_writer_that_puts_back_the_whole_object_is_noticed_without_the_note() {
+        let asked = seen(1);
+        let mut reverts = Reverts::default();
+        let now = Instant::now();
+        let look = |is_there| Look { template: "t", is_noted: false, is_there, by: None, asked: &asked };
+        assert_eq!(reverts.decide(look(false), now), Decision::Apply, "new");
+        reverts.written("t", now);
+        assert_eq!(reverts.decide(look(false), now), Decision::Apply, "the answer");
+        reverts.written("t", now);
+        assert!(matches!(reverts.decide(look(false), now), Decision::Stop { .. }));
+
+        // After a restart, with the template there.
+        let mut reverts = Reverts::default();
+        assert_eq!(reverts.decide(look(true), now), Decision::Apply);
+        assert_eq!(reverts.decide(look(false), now), Decision::Apply, "the answer");
+        reverts.written("t", now);
+        assert!(matches!(reverts.decide(look(false), now), Decision::Stop { .. }));
+    }
+
+    #[test]
     fn a_writer_without_a_name_is_somebody_else() {
         let asked = seen(1);
         let mut reverts = Reverts { asked: Some(asked.clone()), has_stopped: true, ..Reverts::default() };
-        let look = Look { is_applied: true, is_there: false, by: None, asked: &asked };
+        let look = Look { template: "t", is_noted: true, is_there: false, by: None, asked: &asked };
         let decision = reverts.decide(look, Instant::now());
         assert_eq!(decision, Decision::Stop { by: "somebody else".to_owned() });
     }

@@ -51,6 +51,22 @@ async fn an_apply_owns_what_it_says_and_no_default() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn zeros_of_fields_that_are_no_pointers_are_not_stored_and_change_nothing() {
+    let api = FakeApi::new();
+    let spec = "{template: {spec: {hostNetwork: false, enableServiceLinks: false, containers: \
+                [{name: c, tty: false, env: [{name: E, value: ''}]}]}}}";
+    apply_ours(&api, spec);
+    let before = api.get(PATH);
+    let pod = &before["spec"]["template"]["spec"];
+    assert_eq!((pod.get("hostNetwork"), pod["containers"][0].get("tty")), (None, None));
+    assert_eq!(pod["containers"][0]["env"], json!([{"name": "E"}]));
+    assert_eq!(pod["enableServiceLinks"], false);
+    apply_ours(&api, spec);
+    assert_eq!(api.get(PATH)["metadata"]["generation"], before["metadata"]["generation"]);
+    assert!(::operator::apply::covers(&before["spec"], &serde_saphyr::from_str(spec).expect("YAML")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_apply_that_changes_nothing_makes_no_new_version() {
     let api = FakeApi::new();
     apply_ours(&api, "{replicas: 2}");

@@ -39,8 +39,12 @@ fn deployment(object: &mut Value) {
     if let Some(account) = pod.get("serviceAccountName").cloned() {
         fill(pod, &json!({"serviceAccount": account}));
     }
+    drop_zeros(pod, &["hostNetwork", "hostPID", "hostIPC", "subdomain", "hostname", "priorityClassName"]);
     for path in ["/containers", "/initContainers"] {
         for container in items(pod, path) {
+            drop_zeros(container, &["stdin", "stdinOnce", "tty", "workingDir"]);
+            items(container, "/env").for_each(|variable| drop_zeros(variable, &["value"]));
+            items(container, "/volumeMounts").for_each(|mount| drop_zeros(mount, &["readOnly", "subPath"]));
             fill(
                 container,
                 &json!({"terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
@@ -49,6 +53,7 @@ fn deployment(object: &mut Value) {
             items(container, "/ports").for_each(|port| fill(port, &json!({"protocol": "TCP"})));
             for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
                 let Some(probe) = container.get_mut(probe) else { continue };
+                drop_zeros(probe, &["initialDelaySeconds"]);
                 fill(
                     probe,
                     &json!({"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1,
@@ -66,6 +71,16 @@ fn deployment(object: &mut Value) {
 
 fn items<'a>(value: &'a mut Value, path: &str) -> impl Iterator<Item = &'a mut Value> {
     value.pointer_mut(path).and_then(Value::as_array_mut).into_iter().flatten()
+}
+
+/// Zero in a field that is no pointer is as good as nothing, and is not stored.
+fn drop_zeros(value: &mut Value, fields: &[&str]) {
+    let Some(value) = value.as_object_mut() else { return };
+    for field in fields {
+        if value.get(*field).is_some_and(|have| [json!(false), json!(0), json!("")].contains(have)) {
+            value.remove(*field);
+        }
+    }
 }
 
 fn fill(value: &mut Value, defaults: &Value) {
