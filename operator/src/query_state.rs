@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
-    apply::DeploymentMemory,
+    apply::{DeploymentMemory, Waits},
     discovery::Rejected,
     plan::Running,
     status::AgentAnswers,
@@ -134,6 +134,8 @@ pub struct Applied {
     pub former_config_maps: Vec<ConfigMap>,
     /// What runs.
     pub running: Running,
+    /// What its pods wait for, although everything else is there.
+    pub waits: Waits,
     /// Hash of everything else that is wanted and there.
     pub rest: String,
 }

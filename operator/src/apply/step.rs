@@ -86,9 +86,9 @@ impl Step<'_> {
     }
 
     /// Makes ours what upstream's operator owns of `live`; true when there was something. Only what we own goes when it
-    /// is not wanted any more.
+    /// is not wanted any more. Once: its manager is called as many others are.
     pub async fn take_over<K: Owned>(&self, live: Option<&K>) -> Result<bool, ApplyError> {
-        let Some(live) = live else { return Ok(false) };
+        let Some(live) = live.filter(|live| !is_of_our_making(*live)) else { return Ok(false) };
         let Some(managed) = live.meta().managed_fields.as_deref().and_then(taken_over) else {
             return Ok(false);
         };
@@ -136,7 +136,7 @@ impl Prepared {
     pub fn of<K: Owned>(desired: &K) -> Result<Self, ApplyError> {
         let (kind, namespace, name) = about(desired);
         let mut json = to_json(desired)?;
-        let hash = &sha256_hex(json.to_string().as_bytes())[..16];
+        let hash = &sha256_hex(hashed(json.clone()).to_string().as_bytes())[..16];
         if let Some(metadata) = json.get_mut("metadata").and_then(Value::as_object_mut) {
             let all = metadata.entry("annotations").or_insert_with(|| json!({}));
             if let Some(all) = all.as_object_mut() {
@@ -169,6 +169,19 @@ impl Prepared {
         answered("apply", kind, namespace, name.clone(), api.patch(&name, &params, &Patch::Apply(&json)))
             .await
     }
+}
+
+/// What the hash is about. A pod template has one of its own, and may be held back.
+fn hashed(mut json: Value) -> Value {
+    if let Some(spec) = json.pointer_mut("/spec").and_then(Value::as_object_mut) {
+        spec.remove("template");
+    }
+    if let Some(all) = json.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+        [annotations::TEMPLATE_HASH, annotations::TEMPLATE_INPUTS]
+            .iter()
+            .for_each(|name| drop(all.remove(*name)));
+    }
+    json
 }
 
 async fn answered<T>(

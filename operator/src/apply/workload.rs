@@ -23,8 +23,6 @@ pub struct DeploymentMemory {
     pub settling: Settling,
     /// How often another writer took our template back.
     pub reverts: Reverts,
-    /// Hash of the template that was applied last.
-    pub applied: Option<String>,
 }
 
 /// What the pods of a ThanosQuery wait for.
@@ -100,8 +98,7 @@ pub async fn apply_deployment(
     }
     let applied = step.apply(held.as_ref().unwrap_or(desired), live, outcome).await?;
     if held.is_none() {
-        memory.applied = Some(hash);
-        memory.reverts.written(looked.now);
+        memory.reverts.written(&hash, looked.now);
     }
     Ok((applied.or(there), held.is_none()))
 }
@@ -117,9 +114,8 @@ fn reverted_by(
     let Some(live) = live else { return Ok(None) };
     let managed = live.metadata.managed_fields.as_deref().unwrap_or_default();
     let look = reverts::Look {
-        // Also by an earlier process, as far as the other writer left our mark.
-        is_applied: memory.applied.as_deref() == Some(hash)
-            || live.annotations().get(annotations::TEMPLATE_HASH).is_some_and(|own| own == hash),
+        template: hash,
+        is_noted: live.annotations().get(annotations::TEMPLATE_HASH).is_some_and(|own| own == hash),
         is_there: is_template_there(live, desired)?,
         by: last_foreign_writer(managed, &["spec", "template"]),
         asked: looked.asked,

@@ -178,8 +178,15 @@ impl Run<'_> {
                 queriers: live.queriers.deployment.clone(),
                 frontend: live.frontend.deployment.clone(),
             });
+            let is_fast = live.is_none();
             let outcome = match self.apply(state, &plan, live, &there, &seen).await {
-                Ok(outcome) => outcome,
+                Ok(mut outcome) => {
+                    if let (true, Some(applied)) = (is_fast, &state.applied) {
+                        // Nobody looked at the pods.
+                        outcome.waits = applied.waits.clone();
+                    }
+                    outcome
+                }
                 Err(error) if error.is_conflict() && conflicts < CONFLICTS => {
                     tracing::debug!(
                         error = &error as &dyn std::error::Error,
@@ -318,7 +325,8 @@ impl Run<'_> {
         match (looked, &mut state.applied) {
             (Some(seen), _) if outcome.complete => {
                 state.seen = Some(seen);
-                state.applied = Some(Applied { config_map, former_config_maps, running, rest });
+                let waits = outcome.waits.clone();
+                state.applied = Some(Applied { config_map, former_config_maps, running, waits, rest });
             }
             // Something is left to do: look at everything when it is done.
             (Some(seen), _) => {

@@ -16,7 +16,7 @@ async fn at_rest(spec: &str) -> (FakeApi, Running) {
     let operator = api.operator().await;
     api.eventually(|| api.has(DEPLOYMENT)).await;
     api.roll_out("thanos-query-global");
-    if spec.contains("queryFrontend") {
+    if api.has(&of_frontend("deployments")) {
         api.roll_out(FRONTEND);
     }
     seconds(10).await;
@@ -151,6 +151,7 @@ async fn a_restart_that_a_person_asked_for_survives() {
     api.apply(query("global", "podAnnotations: {mine: y}"));
     seconds(10).await;
     let live = api.get(DEPLOYMENT);
+    println!("{:#?} {:?} {live:#}", api.writes(), api.condition("global", "ForeignWriter"));
     assert_eq!(live.pointer(restarted), Some(&json!("now")));
     assert_eq!(live["spec"]["template"]["metadata"]["annotations"]["mine"], "y");
 }
