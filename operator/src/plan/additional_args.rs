@@ -85,8 +85,14 @@ impl Parser {
         if !name.starts_with("--") {
             return Err(self.no_flag(item));
         }
-        if let Some((name, value)) = name.split_once(char::is_whitespace) {
-            return Err(format!("a flag and its value are one item; write {name}={}", value.trim()));
+        if name.contains(char::is_whitespace)
+            && let Some((name, rest)) = item.split_once(char::is_whitespace)
+        {
+            let value = rest.trim_start_matches(|char: char| char == '=' || char.is_whitespace());
+            return Err(format!(
+                "there is a space in the name of the flag; write {name}={}",
+                arg::short(value)
+            ));
         }
         if let Some(value) = value {
             return Ok(Arg::value(name, value));

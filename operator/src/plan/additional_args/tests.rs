@@ -151,6 +151,7 @@ fn what_is_no_flag_is_refused_with_what_to_write() {
         ("-query.timeout=1m", "write --query.timeout=1m"),
         ("query.timeout=1m", "write --query.timeout=1m"),
         ("--query.timeout 1m", "write --query.timeout=1m"),
+        ("--query.timeout = 1m", "write --query.timeout=1m"),
         ("--=1m", "remove it"),
     ] {
         assert!(refused("v0.42.4", &[item]).contains(hint), "{item}: {}", refused("v0.42.4", &[item]));
