@@ -8,7 +8,7 @@ use std::{iter::Peekable, slice::Iter};
 use sd_agent::ThanosVersion;
 
 use super::{
-    arg::Arg,
+    arg::{self, Arg},
     thanos_args::{KnownFlag, Minor, Program, ThanosArgs, Value},
     together,
 };
@@ -60,7 +60,7 @@ pub fn merge(
                     Err(why) => merged.refused.push(arg.message(why)),
                 }
             }
-            Err(why) => merged.refused.push(format!("{field}: {item}: {why}")),
+            Err(why) => merged.refused.push(format!("{field}: {:?}: {why}", arg::short(item))),
         }
     }
     together::settle(&mut merged, program);
@@ -85,8 +85,14 @@ impl Parser {
         if !name.starts_with("--") {
             return Err(self.no_flag(item));
         }
-        if let Some((name, value)) = name.split_once(char::is_whitespace) {
-            return Err(format!("a flag and its value are one item; write {name}={}", value.trim()));
+        if name.contains(char::is_whitespace)
+            && let Some((name, rest)) = item.split_once(char::is_whitespace)
+        {
+            let value = rest.trim_start_matches(|char: char| char == '=' || char.is_whitespace());
+            return Err(format!(
+                "there is a space in the name of the flag; write {name}={}",
+                arg::short(value)
+            ));
         }
         if let Some(value) = value {
             return Ok(Arg::value(name, value));
@@ -150,7 +156,7 @@ impl Parser {
             (Value::Switch, None) => Ok(()),
             (Value::Switch, Some(value)) => {
                 let is_on = is_negated == matches!(value, "false" | "0" | "no" | "off");
-                let write = if is_on { flag.name.to_owned() } else { arg_no(flag) };
+                let write = if is_on { flag.name.to_owned() } else { flag.negated() };
                 Err(format!("a switch takes no value; write {write}"))
             }
             (_, value) if is_negated => {
@@ -176,10 +182,6 @@ impl Parser {
             None => format!("thanos {} has no such flag; remove it", self.program.name()),
         }
     }
-}
-
-fn arg_no(flag: &KnownFlag) -> String {
-    format!("--no-{}", flag.name.trim_start_matches('-'))
 }
 
 // === impl Merged ===

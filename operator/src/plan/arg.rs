@@ -10,8 +10,15 @@ pub struct Arg {
     field: Option<&'static str>,
 }
 
-/// Values longer than this are shortened in messages.
+/// Characters of one argument that a message shows.
 const SHOWN: usize = 80;
+
+/// `text` for a message: one line, and not too long.
+pub fn short(text: &str) -> String {
+    let line = text.split('\n').next().unwrap_or_default();
+    let shown: String = line.chars().take(SHOWN).collect();
+    if shown.len() == text.len() { shown } else { format!("{shown}…") }
+}
 
 // === impl Arg ===
 
@@ -56,12 +63,9 @@ impl Arg {
         (&self.name, &self.value) == (&other.name, &other.value)
     }
 
-    /// For a message: on one line, and not too long.
+    /// For a message.
     pub fn shown(&self) -> String {
-        match &self.value {
-            Some(value) if value.contains('\n') || value.len() > SHOWN => format!("{}=…", self.name),
-            _ => self.to_string(),
-        }
+        short(&self.to_string())
     }
 
     /// `text` about this argument, beginning with the field that it comes from.
@@ -92,6 +96,6 @@ mod tests {
     #[test]
     fn a_message_begins_with_the_field_and_stays_on_one_line() {
         let arg = Arg::value("--tracing.config", "type: OTLP\nconfig:").of("spec.additionalArgs");
-        assert_eq!(arg.message("no"), "spec.additionalArgs: --tracing.config=…: no");
+        assert_eq!(arg.message("no"), "spec.additionalArgs: --tracing.config=type: OTLP…: no");
     }
 }

@@ -125,6 +125,11 @@ impl KnownFlag {
         Self { reserved: Some(why), ..self }
     }
 
+    /// What switches it off.
+    pub fn negated(&self) -> String {
+        format!("--no-{}", self.name.trim_start_matches('-'))
+    }
+
     /// The flag that excludes it: a file and its content cannot both be given.
     pub fn other_half(&self) -> Option<String> {
         match self.value {

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 const FIELD: &str = "spec.additionalArgs";
@@ -129,7 +131,7 @@ fn a_switch_takes_no_value_and_the_message_says_what_to_write() {
 fn an_item_after_a_switch_is_stray() {
     let merged = merged(vec![], &["--web.disable-cors", "5m"]);
     assert_eq!(text(&merged), "--web.disable-cors");
-    assert!(merged.refused[0].starts_with("spec.additionalArgs: 5m: is no flag"), "{:?}", merged.refused);
+    assert!(merged.refused[0].starts_with("spec.additionalArgs: \"5m\": is no flag"), "{:?}", merged.refused);
 }
 
 #[test]
@@ -149,6 +151,7 @@ fn what_is_no_flag_is_refused_with_what_to_write() {
         ("-query.timeout=1m", "write --query.timeout=1m"),
         ("query.timeout=1m", "write --query.timeout=1m"),
         ("--query.timeout 1m", "write --query.timeout=1m"),
+        ("--query.timeout = 1m", "write --query.timeout=1m"),
         ("--=1m", "remove it"),
     ] {
         assert!(refused("v0.42.4", &[item]).contains(hint), "{item}: {}", refused("v0.42.4", &[item]));
@@ -270,4 +273,51 @@ fn a_frontend_has_one_header_for_the_tenant() {
     let merged = frontend(&["--query-frontend.org-id-header=a", "--query-frontend.tenant-header=b"]);
     assert_eq!(text(&merged), "--query-frontend.tenant-header=b");
     assert_eq!(merged.refused.len(), 1);
+}
+
+/// Items as users write them, right and wrong: flags of both programs, values, and what belongs to nothing.
+fn item() -> impl Strategy<Value = String> {
+    let names: Vec<&str> =
+        Program::Query.flags().chain(Program::QueryFrontend.flags()).map(|flag| flag.name).collect();
+    const VALUES: [&str; 13] =
+        ["", "1", "0s", "5m", "1d", "a:1", "dns+a:1", "a=\"b\"", "false", "chain", "/a", ":9090", "/:"];
+    let name = prop::sample::select(names);
+    let value = prop::sample::select(&VALUES[..]);
+    prop_oneof![
+        6 => (name.clone(), value.clone()).prop_map(|(name, value)| format!("{name}={value}")),
+        2 => name.clone().prop_map(ToOwned::to_owned),
+        1 => name.prop_map(|name| name.replacen("--", "--no-", 1)),
+        2 => value.prop_map(ToOwned::to_owned),
+        1 => prop::sample::select(&["--", "@a", "-h", "--new", "query"][..]).prop_map(ToOwned::to_owned),
+    ]
+}
+
+fn program_and_version() -> impl Strategy<Value = (Program, ThanosVersion)> {
+    let programs = prop::sample::select(&[Program::Query, Program::QueryFrontend][..]);
+    let minor = prop::option::of(35_u32..44);
+    (programs, minor).prop_map(|(program, minor)| {
+        (program, minor.map_or(ThanosVersion::Unknown, |minor| ThanosVersion::new(0, minor, 0)))
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_left_is_what_thanos_takes(
+        (program, version) in program_and_version(),
+        given in prop::collection::vec(item(), 0..12),
+    ) {
+        let merged = merge(program, version, vec![], FIELD, &given);
+        for (at, arg) in merged.args.iter().enumerate() {
+            let Some(flag) = program.flag(&arg.key()) else { continue };
+            prop_assert!(flag.reserved.is_none(), "{arg}");
+            let excludes = |other: &Arg| other.key() == arg.key() || Some(other.key()) == flag.other_half();
+            let is_alone = !merged.args[at + 1..].iter().any(excludes);
+            prop_assert!(flag.repeatable || is_alone, "{given:?}: {arg}");
+        }
+        // Read again, nothing is refused, replaced or told.
+        let again: Vec<String> = merged.args.iter().map(ToString::to_string).collect();
+        let again = merge(program, version, vec![], FIELD, &again);
+        prop_assert_eq!(&again.args, &merged.args);
+        prop_assert!(again.refused.is_empty() && again.remarks.is_empty(), "{:?}", again);
+    }
 }

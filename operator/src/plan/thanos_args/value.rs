@@ -105,7 +105,8 @@ impl Value {
             Self::PrometheusDuration => must(Nanos::prometheus(text).is_some(), PROMETHEUS),
             Self::Interval => match Nanos::prometheus(text) {
                 Some(Nanos::ZERO) => {
-                    Err("Thanos panics or spins with an interval of 0; write 1s or more".to_owned())
+                    Err("Thanos panics, spins or finds no store with an interval of 0; write 1s or more"
+                        .to_owned())
                 }
                 found => must(found.is_some(), PROMETHEUS),
             },
