@@ -146,9 +146,10 @@ async fn fought(world: World) -> Result<()> {
     if writes > 2 {
         bail!("{writes} reverts before the operator gave in");
     }
-    // A full reconcile, and one for an endpoint.
+    // Reasons to look again, none of them a reason to try again.
     let generation = query.settled_where("upstream's template", has_no_agent).await?.metadata.generation;
-    world.thanos_query("global", "{replicas: 1, podDisruptionBudgetConfig: {enable: false}}").await?;
+    let chart = Patch::Merge(json!({"metadata": {"labels": {"helm.sh/chart": "chart-2"}}}));
+    world.api::<ThanosQuery>().patch("global", &PatchParams::default(), &chart).await?;
     world.service(&StoreService::of("b")).await?;
     eventually(FOLLOW, "two endpoints in status", || async {
         let status = queriers.object().await?.status.context("no status")?;
