@@ -141,14 +141,13 @@ async fn fought(world: World) -> Result<()> {
     let reverter = Reverter::start(&query, &world).await?;
 
     world.operator()?.lock().await.start_again().await?;
-    queriers.says(FOREIGN_WRITER, &[query.name()]).await?;
+    queriers.says(FOREIGN_WRITER, &[UPSTREAM_MANAGERS[0]]).await?;
     let writes = reverter.writes()?;
     if writes > 2 {
         bail!("{writes} reverts before the operator gave in");
     }
-    // A full reconcile, and one for an endpoint.
+    // A reason to look again, and none to try again.
     let generation = query.settled_where("upstream's template", has_no_agent).await?.metadata.generation;
-    world.thanos_query("global", "{replicas: 1, podDisruptionBudgetConfig: {enable: false}}").await?;
     world.service(&StoreService::of("b")).await?;
     eventually(FOLLOW, "two endpoints in status", || async {
         let status = queriers.object().await?.status.context("no status")?;
@@ -156,15 +155,21 @@ async fn fought(world: World) -> Result<()> {
         if total == Some(2) { Ok(()) } else { bail!("{total:?}") }
     })
     .await?;
-    queriers.says(FOREIGN_WRITER, &[query.name()]).await?;
+    queriers.says(FOREIGN_WRITER, &[UPSTREAM_MANAGERS[0]]).await?;
     let now = query.live().await?.metadata.generation;
     if reverter.writes()? != writes || now != generation {
         bail!("not silent: {writes} reverts became {}, {generation:?} became {now:?}", reverter.writes()?);
     }
-    if query.templates().await?.len() > 2 {
-        bail!("more than one template of ours: {:?}", query.templates().await?);
-    }
-    Ok(())
+
+    // The other one has stopped, and a person says so.
+    drop(reverter);
+    let pods = queriers.snapshot().await?;
+    let patch = Patch::Merge(json!({"metadata": {"annotations": {"example.org/try": "again"}}}));
+    world.api::<ThanosQuery>().patch("global", &PatchParams::default(), &patch).await?;
+    queriers.rolled_out(&pods).await?;
+    queriers.says_no_more(FOREIGN_WRITER).await?;
+    query.settled_where("our template", |live| !has_no_agent(live)).await?;
+    query.had_templates(2).await
 }
 
 /// What changes only when somebody writes a Deployment, and not when its controller tells how it is.

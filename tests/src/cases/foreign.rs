@@ -16,7 +16,7 @@ pub fn cases() -> Vec<Case> {
             "a foreign Deployment of our name stays byte for byte as it is, is reported, and ours follows when it is gone",
             foreign_deployment,
         )
-        .limit(180),
+        .limit(240),
     ]
 }
 

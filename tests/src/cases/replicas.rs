@@ -103,13 +103,18 @@ async fn scaled_by_hand(world: World) -> Result<()> {
     world.kubectl(&["scale", "thanosquery/global", "--replicas=3"], "").await?;
     workload.settled_at(3).await?;
     queriers.ready().await?;
-    let replicas = queriers.object().await?.spec.replicas;
-    let scale = world.api::<ThanosQuery>().get_scale("global").await?;
-    let status = scale.status.context("no status of the scale")?;
-    let selector = status.selector.unwrap_or_default();
-    if replicas != 3 || status.replicas != 3 || world.pods(&selector).await?.len() != 3 {
-        bail!("{replicas} in the spec, {} in the scale, selector {selector:?}", status.replicas);
-    }
+    eventually(FOLLOW, "the scale of the ThanosQuery tells three pods", || async {
+        let scale = world.api::<ThanosQuery>().get_scale("global").await?;
+        let wanted = scale.spec.and_then(|spec| spec.replicas);
+        let status = scale.status.context("no status of the scale")?;
+        let selected = world.pods(&status.selector.clone().unwrap_or_default()).await?.len();
+        if (wanted, status.replicas, selected) == (Some(3), 3, 3) {
+            Ok(())
+        } else {
+            bail!("wanted {wanted:?}, {status:?}, {selected} pods selected")
+        }
+    })
+    .await?;
     workload.had_templates(1).await
 }
 
