@@ -141,19 +141,18 @@ async fn an_autoscaler_that_has_nothing_to_scale_keeps_its_number_and_gives_it_b
 
 #[tokio::test(start_paused = true)]
 async fn a_restart_that_a_person_asked_for_survives() {
-    let (api, _operator) = at_rest("podAnnotations: {mine: x}").await;
+    let (api, _operator) = at_rest("podAnnotations: {mine: one}").await;
     let restarted = "/spec/template/metadata/annotations/kubectl.kubernetes.io~1restartedAt";
     api.edit_as(DEPLOYMENT, "kubectl-rollout", None, |object| {
         object["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"] =
             json!("now");
     });
     api.apply(store("b"));
-    api.apply(query("global", "podAnnotations: {mine: y}"));
+    api.apply(query("global", "podAnnotations: {mine: two}"));
     seconds(10).await;
     let live = api.get(DEPLOYMENT);
-    println!("{:#?} {:?} {live:#}", api.writes(), api.condition("global", "ForeignWriter"));
     assert_eq!(live.pointer(restarted), Some(&json!("now")));
-    assert_eq!(live["spec"]["template"]["metadata"]["annotations"]["mine"], "y");
+    assert_eq!(live["spec"]["template"]["metadata"]["annotations"]["mine"], "two");
 }
 
 #[tokio::test(start_paused = true)]
