@@ -264,7 +264,7 @@ async fn around(
     }
     match monitor {
         Monitor::Wanted(monitor) if live.knows_service_monitors => {
-            let applied = step.apply(monitor, live.service_monitor.as_ref(), outcome).await;
+            let applied = step.apply(monitor.as_ref(), live.service_monitor.as_ref(), outcome).await;
             outcome.unless_refused(applied).map(drop)
         }
         // It is made when the cluster learns the kind; that wakes us.

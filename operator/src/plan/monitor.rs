@@ -14,7 +14,7 @@ use super::{
 #[derive(Clone, Debug)]
 pub enum Monitor {
     /// There shall be one.
-    Wanted(ServiceMonitor),
+    Wanted(Box<ServiceMonitor>),
     /// There shall be none.
     Unwanted,
     /// Nothing: one that this operator made goes, one of upstream's stays, for its users rely on it.
@@ -29,7 +29,7 @@ pub fn monitor(workload: &Workload<'_>) -> Monitor {
     match &workload.common.service_monitor {
         None => Monitor::Unsaid,
         Some(options) if !options.enabled => Monitor::Unwanted,
-        Some(options) => Monitor::Wanted(service_monitor(workload, options)),
+        Some(options) => Monitor::Wanted(Box::new(service_monitor(workload, options))),
     }
 }
 
