@@ -10,7 +10,7 @@ use prometheus_client::{
 };
 use sd_agent::EndpointType;
 
-use crate::{discovery::Discovery, plan::Summary, watch::QueryRef};
+use crate::{discovery::Discovery, plan::Endpoints, watch::QueryRef};
 
 /// All metrics of the operator.
 pub struct Metrics {
@@ -105,13 +105,13 @@ impl Metrics {
     }
 
     /// The endpoints of `query`.
-    pub fn endpoints(&self, query: &ThanosQuery, discovery: &Discovery, summary: &Summary) {
+    pub fn endpoints_of(&self, query: &ThanosQuery, discovery: &Discovery, endpoints: &Endpoints) {
         let (resource, namespace) = (query.name_any(), query.namespace().unwrap_or_default());
         for (endpoint_type, r#type) in TYPES {
             let labels = EndpointLabels { r#type, resource: resource.clone(), namespace: namespace.clone() };
-            self.endpoints.get_or_create(&labels).set(number(summary.endpoints.count(endpoint_type)));
+            self.endpoints.get_or_create(&labels).set(number(endpoints.count(endpoint_type)));
         }
-        let rejected = discovery.rejected.len() + summary.endpoints.rejected.len();
+        let rejected = discovery.rejected.len() + endpoints.rejected.len();
         self.rejected.get_or_create(&QueryLabels { resource, namespace }).set(number(rejected));
     }
 
@@ -148,5 +148,22 @@ mod tests {
         metrics.forget(&ObjectRef::new("a").within("demo"));
         let text = metrics.encode();
         assert!(!text.contains("resource=\"a\"") && text.contains("resource=\"b\""), "{text}");
+    }
+
+    #[test]
+    fn a_type_that_no_endpoint_has_any_more_is_told_as_zero() {
+        let metrics = Metrics::default();
+        let query: ThanosQuery = serde_saphyr::from_str(
+            "{apiVersion: monitoring.thanos.io/v1alpha1, kind: ThanosQuery, metadata: {name: a, namespace: demo}, spec: {}}",
+        )
+        .expect("a ThanosQuery");
+        let labels = EndpointLabels {
+            r#type: labels::ENDPOINT_STRICT,
+            resource: "a".into(),
+            namespace: "demo".into(),
+        };
+        metrics.endpoints.get_or_create(&labels).set(3);
+        metrics.endpoints_of(&query, &Discovery::default(), &Endpoints::default());
+        assert_eq!(metrics.endpoints.get_or_create(&labels).get(), 0);
     }
 }

@@ -213,7 +213,7 @@ impl Run<'_> {
                 let document = summary.document.as_ref().filter(|_| summary.has_agents());
                 context.asker.ask(&query_ref(query), handle, &names.querier, document);
             }
-            context.metrics.endpoints(query, &discovery, &summary);
+            context.metrics.endpoints_of(query, &discovery, &summary.endpoints);
             if full {
                 self.take_turns(state, &outcome);
             }

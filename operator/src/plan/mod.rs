@@ -421,3 +421,5 @@ impl Delivery {
 
 #[cfg(test)]
 mod template_tests;
+#[cfg(test)]
+mod workload_tests;

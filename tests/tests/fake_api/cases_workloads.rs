@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fake_api::{FakeApi, Running, query, seconds, store};
+use crate::fake_api::{FakeApi, Fault, Running, query, seconds, store};
 
 const DEPLOYMENT: &str = "demo/deployments/thanos-query-global";
 const FRONTEND: &str = "thanos-query-frontend-global";
@@ -248,4 +248,24 @@ async fn a_name_that_makes_no_service_still_gets_its_status() {
         assert!(ready.starts_with("False"), "{ready}");
     }
     assert!(api.object_writes().is_empty(), "{:?}", api.writes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_api_refuses_is_told_with_its_words_and_stops_nothing_else() {
+    let (api, _operator) = at_rest("").await;
+    let refused = api.inject("patch deployments", Fault::Code(422));
+    api.apply(query("global", "podLabels: {a: b}, service: {type: NodePort}"));
+    let told = || api.condition("global", "ApplyFailed").is_some_and(|text| text.contains("injected 422"));
+    api.eventually(told).await;
+    assert!(api.condition("global", "Ready").is_some_and(|text| text.starts_with("False")));
+    assert!(api.has(BALANCED));
+    api.apply(store("b"));
+    api.eventually(|| api.endpoints("global") == ["a", "b"]).await;
+    seconds(120).await;
+    let events = api.events().iter().filter(|event| event.starts_with("ApplyFailed")).count();
+    assert_eq!(events, 1, "{:#?}", api.events());
+    refused.lift();
+    seconds(600).await;
+    assert_eq!(api.condition("global", "ApplyFailed"), None);
+    assert_eq!(api.get(DEPLOYMENT)["spec"]["template"]["metadata"]["labels"]["a"], "b");
 }
