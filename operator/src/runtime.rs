@@ -1,6 +1,6 @@
 //! Puts the parts together: watches, controllers, the admin server. Ends when any of them ends.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use k8s_openapi::{
@@ -53,6 +53,9 @@ pub struct Operator {
     pub listener: TcpListener,
 }
 
+/// Longest that rollouts of new defaults wait until every ThanosQuery was looked at once.
+const FIRST_LOOKS: Duration = Duration::from_secs(60);
+
 /// Reconciles at once.
 const CONCURRENCY: u16 = 8;
 
@@ -97,6 +100,12 @@ impl Operator {
         parts.spawn(async move {
             ask::<ServiceMonitor>(client, service_monitors).await;
             "the question for optional kinds"
+        });
+        let patient = Arc::clone(&context);
+        parts.spawn(async move {
+            tokio::time::sleep(FIRST_LOOKS).await;
+            patient.open_turns();
+            std::future::pending::<&'static str>().await
         });
         let served = Arc::clone(&context);
         parts.spawn(async move {

@@ -52,6 +52,12 @@ impl Context {
         }
     }
 
+    /// Opens the turns although not everything was looked at: what cannot be looked at, in a namespace that may not be
+    /// read, must not hold up all others.
+    pub fn open_turns(&self) {
+        self.wake_for_a_look(self.turns.open());
+    }
+
     fn wake_for_a_look(&self, waiting: Vec<QueryRef>) {
         for query in waiting {
             let query: QueryRef =

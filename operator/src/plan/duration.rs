@@ -55,6 +55,12 @@ impl Nanos {
     /// Nothing.
     pub const ZERO: Self = Self(0);
 
+    /// Whole seconds, of which the last may be a part.
+    pub fn seconds(self) -> i64 {
+        let whole = self.0 / 1_000_000_000;
+        if self.0 % 1_000_000_000 > 0 { whole + 1 } else { whole }
+    }
+
     /// Reads `5m` or `1d12h`: whole numbers, each unit once, the largest first, no sign.
     pub fn prometheus(text: &str) -> Option<Self> {
         if text == "0" {

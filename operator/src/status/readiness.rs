@@ -34,12 +34,12 @@ pub fn readiness(pods: &Pods<'_>, waits: &Waits, refusals: &[String], summary: &
         (Verdict::False, reasons::REVERTED, format!("{by} keeps changing the pod template"))
     } else if let Some(problem) = summary.query_service_problem.as_ref().filter(|_| frontend.is_none()) {
         (Verdict::False, reasons::NOT_ONE_SERVICE, problem.clone())
+    } else if let Some(pending) = waits.pending.first() {
+        (Verdict::False, reasons::PENDING, pending.clone())
     } else if workloads.iter().any(|(_, deployment)| deployment.is_none()) {
         (Verdict::False, reasons::CREATING, "the Deployment does not exist yet".to_owned())
     } else if let Some(message) = &stuck {
         (Verdict::False, reasons::DEADLINE_EXCEEDED, message.clone())
-    } else if let Some(pending) = waits.pending.first() {
-        (Verdict::False, reasons::PENDING, pending.clone())
     } else {
         let all = workloads.iter().filter_map(|(name, deployment)| Some((name, (*deployment)?)));
         let told: Vec<String> = all.clone().map(|(name, deployment)| told(name, deployment)).collect();
