@@ -1,43 +1,38 @@
 //! The five steps in their order.
 
 mod gate;
+mod memory;
 mod outcome;
+mod report;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use crds::{
-    ThanosQuery, ThanosQueryStatus,
+    ThanosQuery,
     names::{
         annotations::ACCEPT_DEFAULTS,
         pod::{FRONTEND_CONTAINER, QUERY_CONTAINER},
     },
-    thanos_query_status::Rollout,
 };
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::{
-        apps::v1::{Deployment, DeploymentSpec},
-        core::v1::ConfigMap,
-    },
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
-};
-use kube::{Client, ResourceExt, runtime::controller::Action};
+use kube::{Client, runtime::controller::Action};
 use tokio::time::Instant;
 
 pub use outcome::{Error, reconcile, retry};
 
 use gate::Gate;
+use memory::{There, known_generation};
 
 use crate::{
     apply::{self, ApplyError, LiveConfigMaps, Outcome, Pace, Turns},
     config::Config,
-    discovery::{Discovery, Rejected, discover, query_service},
-    events::{Events, Happened, reference},
+    discovery::{discover, query_service},
+    events::Events,
     metrics::Metrics,
     plan::{self, DocumentId, Known, Names, Plan, Running, RunningWorkload},
-    query_state::{Applied, Deployments, QueryHandle, QueryState, QueryStates, Seen, WrittenStatus},
+    query_state::{Deployments, QueryHandle, QueryState, QueryStates, Seen},
     snapshot::{self, Live, Reading},
-    status::{self, Asker, Findings, Progress},
+    status::{Asker, Progress},
     watch::{Indices, QueryRef, Wakes, query_ref},
 };
 
@@ -62,9 +57,6 @@ pub struct Context {
     /// Whose turn it is to get the operator's new defaults.
     pub turns: Turns<QueryRef>,
 }
-
-/// A status that somebody else takes away is given back this often.
-const LOST_STATUS_INTERVAL: Duration = Duration::from_secs(30);
 
 /// What status says of a release that is not known.
 const UNKNOWN_VERSION: &str = "unknown";
@@ -289,255 +281,4 @@ impl Run<'_> {
             Pace { config_map_written: *config_map_written, queriers, frontend, asked, gate: &gate, now };
         apply::apply(&context.client, query, plan, live, pace).await
     }
-
-    fn remember(
-        &self,
-        state: &mut QueryState,
-        outcome: &Outcome,
-        rest: String,
-        running: Running,
-        looked: Option<Seen>,
-    ) {
-        if outcome.config_map_written {
-            state.config_map_written = Some(Instant::now());
-            if let Some(id) = outcome.config_map.as_ref().and_then(DocumentId::of) {
-                tracing::info!(generation = id.generation, "endpoints written");
-            }
-        }
-        if outcome.versions.iter().any(|(kind, _, _)| *kind != "ConfigMap") {
-            state.objects_written = Some(Instant::now());
-        }
-        for (kind, name, version) in &outcome.versions {
-            state.written.insert((*kind, name.clone()), version.clone());
-            self.context.metrics.wrote(kind);
-        }
-        let config_map = outcome.config_map.clone().map(without_managed_fields);
-        let former_config_maps: Vec<ConfigMap> =
-            outcome.former_config_maps.iter().cloned().map(without_managed_fields).collect();
-        let is_full = looked.is_some();
-        if is_full {
-            state.deployments = Deployments {
-                queriers: outcome.queriers.as_ref().map(without_template),
-                frontend: outcome.frontend.as_ref().map(without_template),
-            };
-            state.has_no_frontend = self.query.spec.query_frontend.is_none() && outcome.complete;
-        }
-        match (looked, &mut state.applied) {
-            (Some(seen), _) if outcome.complete => {
-                state.seen = Some(seen);
-                let waits = outcome.waits.clone();
-                state.applied = Some(Applied { config_map, former_config_maps, running, waits, rest });
-            }
-            // Something is left to do: look at everything when it is done.
-            (Some(seen), _) => {
-                state.seen = Some(seen);
-                state.applied = None;
-            }
-            (None, Some(applied)) => {
-                applied.config_map = config_map;
-                applied.former_config_maps = former_config_maps;
-            }
-            (None, None) => {}
-        }
-    }
-
-    /// Whoever has the turn for the operator's defaults gives it on when his pods have them.
-    fn take_turns(&self, state: &QueryState, outcome: &Outcome) {
-        let Self { query, context, .. } = self;
-        let own = query_ref(query);
-        let Deployments { queriers, frontend } = &state.deployments;
-        let is_done = [queriers, frontend].into_iter().flatten().all(status::is_rolled_out);
-        match is_done && outcome.waits.defaults.is_empty() {
-            true => context.end_turn(&own),
-            // Found in the middle of a rollout, perhaps one that an earlier process began: the others wait.
-            false if !is_done => context.turns.occupy(&own),
-            false => {}
-        }
-        context.looked_at(&own);
-    }
-
-    fn tell(
-        &self,
-        state: &mut QueryState,
-        discovery: &Discovery,
-        plan: &Plan,
-        before: Option<&Deployments>,
-        outcome: &Outcome,
-    ) {
-        let Self { query, context, .. } = self;
-        let wrote = |deployment: &Deployment| {
-            let (name, version) = (deployment.name_any(), deployment.resource_version());
-            outcome.versions.iter().any(|(kind, own, written)| {
-                *kind == "Deployment" && *own == name && version.as_ref() == Some(written)
-            })
-        };
-        let workloads = [
-            (before.and_then(|before| before.queriers.as_ref()), outcome.queriers.as_ref(), "pods"),
-            (before.and_then(|before| before.frontend.as_ref()), outcome.frontend.as_ref(), "frontend pods"),
-        ];
-        for (before, after, pods) in workloads {
-            let Some(after) = after.filter(|after| wrote(after)) else { continue };
-            let changes = status::restart_reasons(before, after);
-            if changes.is_empty() {
-                continue;
-            }
-            let reason = status::sentence(&changes);
-            tracing::info!(%reason, pods, "rollout");
-            context.metrics.rolled_out();
-            context.events.send(&reference(query), &Happened::Rollout { pods, reason: reason.clone() });
-            state.rollout = Some(Rollout { time: Time(Timestamp::now()), reason, changes });
-        }
-        let now: BTreeSet<Rejected> = status::rejected(discovery, &plan.summary)
-            .into_iter()
-            .chain(&discovery.remarks)
-            .cloned()
-            .collect();
-        let told = state.told.get_or_insert_with(|| told_before(query, &now));
-        for rejected in now.difference(told) {
-            let happened = Happened::ServiceRejected {
-                service: format!("{}/{}", rejected.namespace, rejected.service),
-                word: rejected.reason.word(),
-                message: rejected.reason.message(),
-            };
-            context.events.send(&reference(query), &happened);
-        }
-        *told = now;
-    }
-
-    /// The spec asks for something that cannot be done: nothing is touched, and the user is told.
-    async fn refuse(&self, state: &mut QueryState, message: String) -> Result<Action, Error> {
-        // The status that tells it may have to wait, and then this is asked again.
-        let is_news = state.refused.replace(message.clone()).as_ref() != Some(&message);
-        if is_news && !self.old_status(state).conditions.iter().any(|condition| condition.message == message)
-        {
-            self.context.events.send(&reference(self.query), &Happened::InvalidField(message.clone()));
-        }
-        self.context.end_turn(&query_ref(self.query));
-        self.context.looked_at(&query_ref(self.query));
-        self.finish(state, Progress::Refused(message), None).await
-    }
-
-    async fn finish(
-        &self,
-        state: &mut QueryState,
-        progress: Progress<'_>,
-        again: Option<Duration>,
-    ) -> Result<Action, Error> {
-        let Self { query, context, handle } = self;
-        let agents = handle.agents.lock().clone();
-        let old = self.old_status(state);
-        let is_done = matches!(progress, Progress::Done { .. });
-        let findings = Findings {
-            query,
-            old: &old,
-            progress,
-            rollout: state.rollout.as_ref(),
-            agents: &agents,
-            now: Timestamp::now(),
-        };
-        let new = status::compute(&findings);
-        let mut again = again;
-        if new != old {
-            // A status that somebody else took away is no news: giving it back must not become a race.
-            let is_lost = state.status.as_ref().is_some_and(|written| written.status == new);
-            let interval = if is_lost { LOST_STATUS_INTERVAL } else { apply::WRITE_INTERVAL };
-            let wait = state
-                .status_written
-                .map_or(Duration::ZERO, |last| (last + interval).saturating_duration_since(Instant::now()));
-            if wait.is_zero() {
-                let version = status::write(&context.client, query, &old, &new).await?;
-                context.metrics.wrote("status");
-                if is_done {
-                    let news = status::news(&old, &new);
-                    news.into_iter().for_each(|happened| context.events.send(&reference(query), &happened));
-                }
-                state.status_written = Some(Instant::now());
-                state.status = Some(WrittenStatus { status: new, version });
-                state.rollout = None;
-            } else {
-                again = Some(again.map_or(wait, |again| again.min(wait)));
-            }
-        }
-        Ok(again.map_or_else(Action::await_change, Action::requeue))
-    }
-
-    // The watched object may be older than our last write, or newer than what somebody else made of it.
-    fn old_status(&self, state: &QueryState) -> ThanosQueryStatus {
-        let watched = self.query.status.clone().unwrap_or_default();
-        let number = |version: Option<&String>| version.and_then(|version| version.parse::<u64>().ok());
-        match &state.status {
-            None => watched,
-            Some(written) => match (
-                number(self.query.metadata.resource_version.as_ref()),
-                number(written.version.as_ref()),
-            ) {
-                (Some(seen), Some(own)) if seen > own => watched,
-                _ => written.status.clone(),
-            },
-        }
-    }
-}
-
-/// The ConfigMaps as they were read now, or left by the last write.
-#[derive(Default)]
-struct There {
-    config_map: Option<ConfigMap>,
-    former_config_maps: Vec<ConfigMap>,
-}
-
-// === impl There ===
-
-impl There {
-    fn of(state: &QueryState, live: Option<&Live>) -> Self {
-        match (live, &state.applied) {
-            (Some(live), _) => Self {
-                config_map: live.config_map.clone(),
-                former_config_maps: live.former_config_maps.clone(),
-            },
-            (None, Some(applied)) => Self {
-                config_map: applied.config_map.clone(),
-                former_config_maps: applied.former_config_maps.clone(),
-            },
-            (None, None) => Self::default(),
-        }
-    }
-}
-
-// The generation in status outlives the ConfigMap, and with it the order of documents.
-fn known_generation(state: &QueryState, query: &ThanosQuery) -> Option<u64> {
-    let status = state.status.as_ref().map(|written| &written.status).or(query.status.as_ref())?;
-    u64::try_from(status.document.as_ref()?.generation).ok()
-}
-
-// What status needs of it, and not the kilobytes it does not.
-fn without_template(deployment: &Deployment) -> Deployment {
-    let Deployment { metadata, spec, status } = deployment;
-    Deployment {
-        metadata: ObjectMeta { generation: metadata.generation, ..ObjectMeta::default() },
-        spec: spec
-            .as_ref()
-            .map(|spec| DeploymentSpec { replicas: spec.replicas, ..DeploymentSpec::default() }),
-        status: status.clone(),
-    }
-}
-
-// Of no use to us, and larger than the rest.
-fn without_managed_fields(mut config_map: ConfigMap) -> ConfigMap {
-    config_map.metadata.managed_fields = None;
-    config_map
-}
-
-// After a restart of the operator, what status tells was told.
-fn told_before(query: &ThanosQuery, now: &BTreeSet<Rejected>) -> BTreeSet<Rejected> {
-    let status = query.status.as_ref();
-    let is_told = |own: &&Rejected| {
-        status.is_some_and(|status| {
-            status.rejected.iter().any(|told| {
-                told.namespace == own.namespace
-                    && told.name == own.service
-                    && told.message == own.reason.message()
-            }) || status.conditions.iter().any(|condition| condition.message.contains(&own.reason.message()))
-        })
-    };
-    now.iter().filter(is_told).cloned().collect()
 }

@@ -28,14 +28,11 @@ mod replicas;
 mod running;
 mod service;
 pub mod service_monitor;
+mod summary;
 mod thanos_args;
 mod together;
 
-use crds::{
-    ThanosQuery,
-    query_frontend::QueryFrontendSpec,
-    service_discovery::{AgentSource, DiscoveryMode},
-};
+use crds::{ThanosQuery, query_frontend::QueryFrontendSpec};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -53,6 +50,7 @@ pub use meta::{Layer, NameError, Names, Workload};
 pub use monitor::Monitor;
 pub use replicas::Replicas;
 pub use running::{Running, RunningWorkload};
+pub use summary::{Delivery, DocumentId, Summary};
 
 use crate::{
     config::Config,
@@ -110,52 +108,6 @@ pub struct WorkloadPlan {
     pub monitor: Monitor,
     /// The pods; none where it cannot be said what they shall be, and then those that run stay.
     pub deployment: Option<Deployment>,
-}
-
-/// What a plan was made from, for status and Events.
-#[derive(Clone, Debug)]
-pub struct Summary {
-    /// Endpoints by type and Services that Thanos could not reach.
-    pub endpoints: Endpoints,
-    /// Release that the queriers are configured for.
-    pub version: ThanosVersion,
-    /// How endpoints reach the pods.
-    pub delivery: Delivery,
-    /// Generation and hash of the document.
-    pub document: Option<DocumentId>,
-    /// Name of the ConfigMap that carries it.
-    pub config_map: String,
-    /// Parts of the spec that are left out, each with field, reason and remedy.
-    pub problems: Vec<String>,
-    /// Parts of the spec that work otherwise than it seems.
-    pub remarks: Vec<String>,
-    /// Why it is not known which queriers the frontend shall ask.
-    pub query_service_problem: Option<String>,
-    /// The labels that select the querier pods, as one text.
-    pub selector: String,
-}
-
-/// Generation and hash of the document in the ConfigMap.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DocumentId {
-    /// Grows with every change.
-    pub generation: u64,
-    /// Of the document.
-    pub sha256: String,
-}
-
-/// How endpoints reach the pods.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// The agent reads the API (and its mount, if `mount`).
-    Agent {
-        /// Whether the agent has an API token.
-        api: bool,
-    },
-    /// The kubelet mounts Thanos' own file.
-    Kubelet,
-    /// Every endpoint is a flag.
-    Flags,
 }
 
 /// Why there is no plan. Nothing is touched then.
@@ -384,38 +336,6 @@ impl WorkloadPlan {
             Monitor::Unsaid => json!(null),
         };
         json!([service_account, service, disruption_budget, monitor, deployment])
-    }
-}
-
-// === impl DocumentId ===
-
-impl DocumentId {
-    /// Of the document in `config_map`.
-    pub fn of(config_map: &ConfigMap) -> Option<Self> {
-        let meta = payload_of(config_map).meta().ok()?;
-        Some(Self { generation: meta.generation, sha256: meta.sha256 })
-    }
-}
-
-// === impl Summary ===
-
-impl Summary {
-    /// Whether the pods have agents that can be asked.
-    pub fn has_agents(&self) -> bool {
-        matches!(self.delivery, Delivery::Agent { .. })
-    }
-}
-
-// === impl Delivery ===
-
-impl Delivery {
-    fn of(query: &ThanosQuery) -> Self {
-        let discovery = &query.spec.service_discovery;
-        match (discovery.mode, discovery.agent.enabled) {
-            (DiscoveryMode::Flags, _) => Self::Flags,
-            (DiscoveryMode::File, false) => Self::Kubelet,
-            (DiscoveryMode::File, true) => Self::Agent { api: discovery.agent.source != AgentSource::Mount },
-        }
     }
 }
 

@@ -1,0 +1,140 @@
+//! What one run leaves for the next, and what it finds of the one before.
+
+use crds::ThanosQuery;
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentSpec},
+        core::v1::ConfigMap,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use tokio::time::Instant;
+
+use super::Run;
+use crate::{
+    apply::Outcome,
+    plan::{DocumentId, Running},
+    query_state::{Applied, Deployments, QueryState, Seen},
+    snapshot::Live,
+    status,
+    watch::query_ref,
+};
+
+/// The ConfigMaps as they were read now, or left by the last write.
+#[derive(Default)]
+pub(super) struct There {
+    pub config_map: Option<ConfigMap>,
+    pub former_config_maps: Vec<ConfigMap>,
+}
+
+// === impl Run ===
+
+impl Run<'_> {
+    pub(super) fn remember(
+        &self,
+        state: &mut QueryState,
+        outcome: &Outcome,
+        rest: String,
+        running: Running,
+        looked: Option<Seen>,
+    ) {
+        if outcome.config_map_written {
+            state.config_map_written = Some(Instant::now());
+            if let Some(id) = outcome.config_map.as_ref().and_then(DocumentId::of) {
+                tracing::info!(generation = id.generation, "endpoints written");
+            }
+        }
+        if outcome.versions.iter().any(|(kind, _, _)| *kind != "ConfigMap") {
+            state.objects_written = Some(Instant::now());
+        }
+        for (kind, name, version) in &outcome.versions {
+            state.written.insert((*kind, name.clone()), version.clone());
+            self.context.metrics.wrote(kind);
+        }
+        let config_map = outcome.config_map.clone().map(without_managed_fields);
+        let former_config_maps: Vec<ConfigMap> =
+            outcome.former_config_maps.iter().cloned().map(without_managed_fields).collect();
+        let is_full = looked.is_some();
+        if is_full {
+            state.deployments = Deployments {
+                queriers: outcome.queriers.as_ref().map(without_template),
+                frontend: outcome.frontend.as_ref().map(without_template),
+            };
+            state.has_no_frontend = self.query.spec.query_frontend.is_none() && outcome.complete;
+        }
+        match (looked, &mut state.applied) {
+            (Some(seen), _) if outcome.complete => {
+                state.seen = Some(seen);
+                let waits = outcome.waits.clone();
+                state.applied = Some(Applied { config_map, former_config_maps, running, waits, rest });
+            }
+            // Something is left to do: look at everything when it is done.
+            (Some(seen), _) => {
+                state.seen = Some(seen);
+                state.applied = None;
+            }
+            (None, Some(applied)) => {
+                applied.config_map = config_map;
+                applied.former_config_maps = former_config_maps;
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// Whoever has the turn for the operator's defaults gives it on when his pods have them.
+    pub(super) fn take_turns(&self, state: &QueryState, outcome: &Outcome) {
+        let Self { query, context, .. } = self;
+        let own = query_ref(query);
+        let Deployments { queriers, frontend } = &state.deployments;
+        let is_done = [queriers, frontend].into_iter().flatten().all(status::is_rolled_out);
+        match is_done && outcome.waits.defaults.is_empty() {
+            true => context.end_turn(&own),
+            // Found in the middle of a rollout, perhaps one that an earlier process began: the others wait.
+            false if !is_done => context.turns.occupy(&own),
+            false => {}
+        }
+        context.looked_at(&own);
+    }
+}
+
+// === impl There ===
+
+impl There {
+    pub fn of(state: &QueryState, live: Option<&Live>) -> Self {
+        match (live, &state.applied) {
+            (Some(live), _) => Self {
+                config_map: live.config_map.clone(),
+                former_config_maps: live.former_config_maps.clone(),
+            },
+            (None, Some(applied)) => Self {
+                config_map: applied.config_map.clone(),
+                former_config_maps: applied.former_config_maps.clone(),
+            },
+            (None, None) => Self::default(),
+        }
+    }
+}
+
+// The generation in status outlives the ConfigMap, and with it the order of documents.
+pub(super) fn known_generation(state: &QueryState, query: &ThanosQuery) -> Option<u64> {
+    let status = state.status.as_ref().map(|written| &written.status).or(query.status.as_ref())?;
+    u64::try_from(status.document.as_ref()?.generation).ok()
+}
+
+// What status needs of it, and not the kilobytes it does not.
+fn without_template(deployment: &Deployment) -> Deployment {
+    let Deployment { metadata, spec, status } = deployment;
+    Deployment {
+        metadata: ObjectMeta { generation: metadata.generation, ..ObjectMeta::default() },
+        spec: spec
+            .as_ref()
+            .map(|spec| DeploymentSpec { replicas: spec.replicas, ..DeploymentSpec::default() }),
+        status: status.clone(),
+    }
+}
+
+// Of no use to us, and larger than the rest.
+fn without_managed_fields(mut config_map: ConfigMap) -> ConfigMap {
+    config_map.metadata.managed_fields = None;
+    config_map
+}

@@ -1,0 +1,89 @@
+//! What a plan was made from, for status and Events.
+
+use crds::{
+    ThanosQuery,
+    service_discovery::{AgentSource, DiscoveryMode},
+};
+use k8s_openapi::api::core::v1::ConfigMap;
+use sd_agent::ThanosVersion;
+
+use super::{Endpoints, payload_of};
+
+/// What a plan was made from, for status and Events.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Endpoints by type and Services that Thanos could not reach.
+    pub endpoints: Endpoints,
+    /// Release that the queriers are configured for.
+    pub version: ThanosVersion,
+    /// How endpoints reach the pods.
+    pub delivery: Delivery,
+    /// Generation and hash of the document.
+    pub document: Option<DocumentId>,
+    /// Name of the ConfigMap that carries it.
+    pub config_map: String,
+    /// Parts of the spec that are left out, each with field, reason and remedy.
+    pub problems: Vec<String>,
+    /// Parts of the spec that work otherwise than it seems.
+    pub remarks: Vec<String>,
+    /// Why it is not known which queriers the frontend shall ask.
+    pub query_service_problem: Option<String>,
+    /// The labels that select the querier pods, as one text.
+    pub selector: String,
+}
+
+/// Generation and hash of the document in the ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentId {
+    /// Grows with every change.
+    pub generation: u64,
+    /// Of the document.
+    pub sha256: String,
+}
+
+/// How endpoints reach the pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// The agent reads the API (and its mount, if `mount`).
+    Agent {
+        /// Whether the agent has an API token.
+        api: bool,
+    },
+    /// The kubelet mounts Thanos' own file.
+    Kubelet,
+    /// Every endpoint is a flag.
+    Flags,
+}
+
+// === impl DocumentId ===
+
+impl DocumentId {
+    /// Of the document in `config_map`.
+    pub fn of(config_map: &ConfigMap) -> Option<Self> {
+        let meta = payload_of(config_map).meta().ok()?;
+        Some(Self { generation: meta.generation, sha256: meta.sha256 })
+    }
+}
+
+// === impl Summary ===
+
+impl Summary {
+    /// Whether the pods have agents that can be asked.
+    pub fn has_agents(&self) -> bool {
+        matches!(self.delivery, Delivery::Agent { .. })
+    }
+}
+
+// === impl Delivery ===
+
+impl Delivery {
+    /// As `query` says.
+    pub fn of(query: &ThanosQuery) -> Self {
+        let discovery = &query.spec.service_discovery;
+        match (discovery.mode, discovery.agent.enabled) {
+            (DiscoveryMode::Flags, _) => Self::Flags,
+            (DiscoveryMode::File, false) => Self::Kubelet,
+            (DiscoveryMode::File, true) => Self::Agent { api: discovery.agent.source != AgentSource::Mount },
+        }
+    }
+}
