@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::{apply::DefaultRollouts, watch::Scope};
+use crate::{config::DefaultRollouts, watch::Scope};
 
 /// Keeps the StoreAPI endpoints of Thanos queriers right without restarting them.
 #[derive(Debug, Parser)]

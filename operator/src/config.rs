@@ -1,7 +1,5 @@
 //! What holds for every ThanosQuery: read once from the command line, passed down as a value.
 
-use crate::apply::DefaultRollouts;
-
 /// Settings of the operator that plans depend on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -17,3 +15,13 @@ pub struct Config {
 pub const DEFAULT_IMAGE: &str = "quay.io/thanos/thanos";
 /// Version of Thanos where a ThanosQuery names none.
 pub const DEFAULT_VERSION: &str = "v0.42.4";
+
+/// When templates that changed for the operator's defaults are rolled out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum DefaultRollouts {
+    /// By themselves, one ThanosQuery at a time.
+    #[default]
+    Paced,
+    /// Each when a person says so.
+    Manual,
+}

@@ -27,9 +27,12 @@ pub mod events;
 pub mod managed_fields;
 pub mod metrics;
 #[deny(clippy::disallowed_types, clippy::disallowed_methods)]
+pub mod ownership;
+#[deny(clippy::disallowed_types, clippy::disallowed_methods)]
 pub mod plan;
 pub mod query_state;
 pub mod runtime;
+pub mod seen;
 pub mod snapshot;
 pub mod status;
 #[deny(clippy::disallowed_types, clippy::disallowed_methods)]

@@ -6,11 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use crds::{ThanosQuery, ThanosQueryStatus, thanos_query_status::Rollout};
-use k8s_openapi::{
-    api::{apps::v1::Deployment, core::v1::ConfigMap},
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
+use crds::{ThanosQueryStatus, thanos_query_status::Rollout};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -18,6 +15,7 @@ use crate::{
     apply::{DeploymentMemory, Waits},
     discovery::Rejected,
     plan::Running,
+    seen::Seen,
     status::AgentAnswers,
     watch::{QueryRef, Scope},
 };
@@ -114,17 +112,6 @@ pub struct WrittenStatus {
     pub version: Option<String>,
 }
 
-/// What a ThanosQuery asks for, apart from its status.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    /// `metadata.generation`.
-    pub generation: Option<i64>,
-    /// `metadata.labels`.
-    pub labels: Option<BTreeMap<String, String>>,
-    /// `metadata.annotations`.
-    pub annotations: Option<BTreeMap<String, String>>,
-}
-
 /// What is there.
 #[derive(Clone, Debug, Default)]
 pub struct Applied {
@@ -183,16 +170,6 @@ impl Noted {
         } else {
             self.gap = true;
         }
-    }
-}
-
-// === impl Seen ===
-
-impl Seen {
-    /// Of `query` as it is.
-    pub fn of(query: &ThanosQuery) -> Self {
-        let ObjectMeta { generation, labels, annotations, .. } = query.metadata.clone();
-        Self { generation, labels, annotations }
     }
 }
 

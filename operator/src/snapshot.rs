@@ -20,8 +20,8 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::{
-    apply::Ownership,
     discovery::Watched,
+    ownership::Ownership,
     plan::{Names, payload_of, service_monitor::ServiceMonitor},
     watch::{Indices, QueryService, StoreApiService, StoreApiSlice},
 };

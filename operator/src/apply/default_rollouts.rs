@@ -18,14 +18,10 @@ pub enum TemplateChange {
     DefaultsOnly,
 }
 
-/// When templates that changed for the operator's defaults are rolled out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum DefaultRollouts {
-    /// By themselves, one ThanosQuery at a time.
-    #[default]
-    Paced,
-    /// Each when a person says so.
-    Manual,
+/// What new defaults have to pass before they replace pods.
+pub trait DefaultsGate: Send + Sync {
+    /// Whether the template with this hash has to wait, and if so, whether for a person; else it is for a turn.
+    fn holds(&self, hash: &str) -> Option<bool>;
 }
 
 // === impl TemplateChange ===
@@ -40,22 +36,6 @@ impl TemplateChange {
             (Some(_), Some(applied)) if applied == inputs => Self::DefaultsOnly,
             _ => Self::Wanted,
         }
-    }
-}
-
-/// What new defaults have to pass before they replace pods.
-pub trait DefaultsGate: Send + Sync {
-    /// Whether the template with this hash has to wait, and if so, whether for a person; else it is for a turn.
-    fn holds(&self, hash: &str) -> Option<bool>;
-}
-
-// === impl DefaultRollouts ===
-
-impl DefaultRollouts {
-    /// Whether a template that changed for defaults only may be rolled out now. `accepted` is the value of
-    /// [`annotations::ACCEPT_DEFAULTS`]: a person who has looked at this very template need not wait for a turn.
-    pub fn allows(self, template: &str, accepted: Option<&str>, has_turn: impl FnOnce() -> bool) -> bool {
-        accepted == Some(template) || self == Self::Paced && has_turn()
     }
 }
 
@@ -88,16 +68,5 @@ mod tests {
         assert_eq!(change(Some(&ObjectMeta::default())), TemplateChange::Wanted);
         assert_eq!(change(Some(&noted("t1", ""))), TemplateChange::Wanted);
         assert_eq!(change(Some(&noted("", "i1"))), TemplateChange::Wanted);
-    }
-
-    #[test]
-    fn defaults_wait_for_their_turn_or_for_a_person() {
-        assert!(DefaultRollouts::Paced.allows("t", None, || true));
-        assert!(!DefaultRollouts::Paced.allows("t", None, || false));
-        assert!(!DefaultRollouts::Manual.allows("t", None, || true));
-        for mode in [DefaultRollouts::Paced, DefaultRollouts::Manual] {
-            assert!(mode.allows("t", Some("t"), || false));
-            assert!(!mode.allows("t", Some("older"), || false));
-        }
     }
 }

@@ -6,7 +6,6 @@
 mod covers;
 pub mod default_rollouts;
 mod error;
-mod ownership;
 mod quantity;
 mod reverts;
 mod settle;
@@ -22,18 +21,17 @@ use kube::{Client, ResourceExt};
 use tokio::time::Instant;
 
 pub use covers::covers;
-pub use default_rollouts::{DefaultRollouts, DefaultsGate, TemplateChange};
+pub use default_rollouts::{DefaultsGate, TemplateChange};
 pub use error::ApplyError;
-pub use ownership::Ownership;
 pub use reverts::Reverts;
 pub use settle::Settling;
 pub use step::Owned;
 pub use turns::Turns;
-pub use workload::{DefaultsWait, DeploymentMemory, Waits};
+pub use workload::{DefaultsWait, DeploymentMemory, Waits, is_rolled_out};
 
 use crate::{
     plan::{ConfigMaps, Delivery, Monitor, Plan, WorkloadPlan},
-    query_state::Seen,
+    seen::Seen,
     snapshot::{Live, LiveWorkload},
 };
 use step::{Prepared, Step, is_of_our_making};
@@ -228,7 +226,7 @@ pub async fn apply(
         }
     }
     // What the old pods use stays until the last of them is replaced; that rollout's end wakes us.
-    if is_template_there && outcome.queriers.as_ref().is_some_and(crate::status::is_rolled_out) {
+    if is_template_there && outcome.queriers.as_ref().is_some_and(is_rolled_out) {
         if role.is_none() {
             step.delete(live_role.as_ref()).await?;
         }

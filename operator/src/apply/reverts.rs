@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::query_state::Seen;
+use crate::seen::Seen;
 
 /// A revert that follows an answer this soon is a fight.
 pub const FIGHT: Duration = Duration::from_secs(600);

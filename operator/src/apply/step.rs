@@ -16,8 +16,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{ApplyError, Outcome, Ownership, covers};
-use crate::{managed_fields::taken_over, snapshot::API_TIMEOUT};
+use super::{ApplyError, Outcome, covers};
+use crate::{managed_fields::taken_over, ownership::Ownership, snapshot::API_TIMEOUT};
 
 /// How often it is looked whether an object of somebody else is still in the way.
 const FOREIGN_INTERVAL: Duration = Duration::from_secs(60);

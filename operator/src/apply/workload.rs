@@ -14,7 +14,7 @@ use super::{
     reverts::{self, Decision},
     step::{Step, to_json},
 };
-use crate::{managed_fields::last_foreign_writer, query_state::Seen};
+use crate::{managed_fields::last_foreign_writer, seen::Seen};
 
 /// What is remembered of one Deployment between two looks.
 #[derive(Debug, Default)]
@@ -145,4 +145,15 @@ fn is_template_there(live: &Deployment, desired: &Deployment) -> Result<bool, Ap
         Ok(to_json(deployment)?.pointer("/spec/template").cloned().unwrap_or_default())
     };
     Ok(covers(&template(live)?, &template(desired)?))
+}
+
+/// Whether every pod is of the current template and available.
+pub fn is_rolled_out(deployment: &Deployment) -> bool {
+    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let Some(status) = &deployment.status else { return false };
+    let is_all = |pods: Option<i32>| pods.unwrap_or_default() == wanted;
+    status.observed_generation >= deployment.metadata.generation
+        && is_all(status.updated_replicas)
+        && is_all(status.available_replicas)
+        && is_all(status.replicas)
 }

@@ -4,7 +4,8 @@ use kube::runtime::reflector::ObjectRef;
 
 use super::Context;
 use crate::{
-    apply::{DefaultRollouts, DefaultsGate, Turns},
+    apply::{DefaultsGate, Turns},
+    config::DefaultRollouts,
     watch::QueryRef,
 };
 

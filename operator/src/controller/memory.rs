@@ -12,11 +12,11 @@ use tokio::time::Instant;
 
 use super::Run;
 use crate::{
-    apply::Outcome,
+    apply::{Outcome, is_rolled_out},
     plan::{DocumentId, Running},
-    query_state::{Applied, Deployments, QueryState, Seen},
+    query_state::{Applied, Deployments, QueryState},
+    seen::Seen,
     snapshot::Live,
-    status,
     watch::query_ref,
 };
 
@@ -86,7 +86,7 @@ impl Run<'_> {
         let Self { query, context, .. } = self;
         let own = query_ref(query);
         let Deployments { queriers, frontend } = &state.deployments;
-        let is_done = [queriers, frontend].into_iter().flatten().all(status::is_rolled_out);
+        let is_done = [queriers, frontend].into_iter().flatten().all(is_rolled_out);
         match is_done && outcome.waits.defaults.is_empty() {
             true => context.end_turn(&own),
             // Found in the middle of a rollout, perhaps one that an earlier process began: the others wait.

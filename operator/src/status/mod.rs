@@ -18,7 +18,6 @@ use tokio::time::timeout;
 pub use agents::{AgentAnswers, Asker};
 pub use compute::{Findings, Progress, compute, rejected};
 pub use news::news;
-pub use readiness::is_rolled_out;
 pub use restart_reason::{restart_reasons, sentence};
 
 use crate::snapshot::API_TIMEOUT;

@@ -8,7 +8,10 @@ use crds::{
 use k8s_openapi::api::apps::v1::Deployment;
 
 use super::conditions::{Verdict, Wanted, warning};
-use crate::{apply::Waits, plan::Summary};
+use crate::{
+    apply::{Waits, is_rolled_out},
+    plan::Summary,
+};
 
 /// The Deployments that have to be rolled out.
 pub struct Pods<'a> {
@@ -88,17 +91,6 @@ pub fn waiting(waits: &Waits, refusals: &[String], lacks_service_monitors: bool)
         all.push(warning(conditions::SERVICE_MONITOR_MISSING, reasons::KIND_MISSING, message.to_owned()));
     }
     all
-}
-
-/// Whether every pod is of the current template and available.
-pub fn is_rolled_out(deployment: &Deployment) -> bool {
-    let wanted = wanted(deployment);
-    let pods = workload(deployment);
-    let observed = deployment.status.as_ref().and_then(|status| status.observed_generation);
-    observed >= deployment.metadata.generation
-        && pods.updated_replicas == wanted
-        && pods.available_replicas == wanted
-        && pods.replicas == wanted
 }
 
 /// The numbers of `deployment`.

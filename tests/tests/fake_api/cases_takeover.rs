@@ -1,6 +1,6 @@
 //! Objects of thanos-community/thanos-operator, other writers, and operators that are upgraded.
 
-use operator::apply::DefaultRollouts;
+use operator::config::DefaultRollouts;
 use serde_json::{Value, json};
 
 use crate::fake_api::{FakeApi, query, seconds, store};

@@ -2,7 +2,11 @@
 
 use std::{io::Read, io::Write, net::SocketAddr, net::TcpStream};
 
-use operator::{apply::DefaultRollouts, config::Config, runtime::Operator, watch::Scope};
+use operator::{
+    config::{Config, DefaultRollouts},
+    runtime::Operator,
+    watch::Scope,
+};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use super::FakeApi;
