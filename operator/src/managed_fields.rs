@@ -1,6 +1,9 @@
 //! Pure: who owns which field of an object, as its `metadata.managedFields` tells.
 
-use crds::names::{FIELD_MANAGER, UPSTREAM_MANAGERS};
+use crds::names::{
+    FIELD_MANAGER, UPSTREAM_MANAGERS,
+    pod::{FRONTEND_CONTAINER, QUERY_CONTAINER},
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 use serde_json::{Map, Value};
 
@@ -27,7 +30,7 @@ const OF_CONTROLLERS: [&[&str]; 2] =
 /// it copies from the ThanosQuery, is taken over on purpose: it goes with our next apply.
 ///
 /// `manager` is also what many other operators call themselves. So this is for the moment when an object is taken
-/// over, not for every look at it.
+/// over, or when [`writes_thanos`], not for every look at it.
 pub fn taken_over(managed: &[ManagedFieldsEntry]) -> Option<Vec<ManagedFieldsEntry>> {
     let place = managed.iter().position(is_ours).or_else(|| managed.iter().position(is_upstream))?;
     if !managed.iter().any(is_upstream) {
@@ -60,6 +63,18 @@ pub fn taken_over(managed: &[ManagedFieldsEntry]) -> Option<Vec<ManagedFieldsEnt
     }
     // The API server does not act on an empty list: it would be sent again and again.
     Some(all).filter(|all| !all.is_empty())
+}
+
+/// Whether an entry that is named like one of upstream's is upstream's indeed: it decides what Thanos is run with.
+pub fn writes_thanos(managed: &[ManagedFieldsEntry]) -> bool {
+    let containers = [QUERY_CONTAINER, FRONTEND_CONTAINER].map(|name| format!("k:{{\"name\":\"{name}\"}}"));
+    let writes = |entry: &ManagedFieldsEntry| {
+        containers.iter().any(|container| {
+            let path = ["spec", "template", "spec", "containers", container.as_str(), "args"];
+            owns(entry, &path)
+        })
+    };
+    managed.iter().filter(|entry| is_upstream(entry)).any(writes)
 }
 
 /// Who else than us owns the field at `path`, such as `["spec", "replicas"]`, or something below it; the one that
@@ -190,6 +205,22 @@ mod tests {
 
     fn replicas() -> Value {
         json!({"f:spec": {"f:replicas": {}}})
+    }
+
+    #[test]
+    fn who_decides_what_thanos_is_run_with_is_upstream_and_who_only_adds_to_the_pod_is_not() {
+        let entry = |manager: &str, fields: Value| -> ManagedFieldsEntry {
+            serde_json::from_value(
+                serde_json::json!({"manager": manager, "operation": "Update", "fieldsType": "FieldsV1",
+                "fieldsV1": {"f:spec": {"f:template": {"f:spec": {"f:containers": fields}}}}}),
+            )
+            .expect("an entry")
+        };
+        let args = serde_json::json!({"k:{\"name\":\"thanos-query\"}": {"f:args": {}}});
+        let injected = serde_json::json!({"k:{\"name\":\"proxy\"}": {"f:args": {}}});
+        assert!(writes_thanos(&[entry("manager", args.clone())]));
+        assert!(!writes_thanos(&[entry("manager", injected)]));
+        assert!(!writes_thanos(&[entry("argocd", args)]));
     }
 
     #[test]

@@ -17,7 +17,11 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::{ApplyError, Outcome, covers};
-use crate::{managed_fields::taken_over, ownership::Ownership, snapshot::API_TIMEOUT};
+use crate::{
+    managed_fields::{taken_over, writes_thanos},
+    ownership::Ownership,
+    snapshot::API_TIMEOUT,
+};
 
 /// How often it is looked whether an object of somebody else is still in the way.
 const FOREIGN_INTERVAL: Duration = Duration::from_secs(60);
@@ -86,9 +90,12 @@ impl Step<'_> {
     }
 
     /// Makes ours what upstream's operator owns of `live`; true when there was something. Only what we own goes when it
-    /// is not wanted any more. Once: its manager is called as many others are.
+    /// is not wanted any more. Once, and again when it still runs: its manager is called as many others are.
     pub async fn take_over<K: Owned>(&self, live: Option<&K>) -> Result<bool, ApplyError> {
-        let Some(live) = live.filter(|live| !is_of_our_making(*live)) else { return Ok(false) };
+        let is_theirs = |live: &K| {
+            !is_of_our_making(live) || live.meta().managed_fields.as_deref().is_some_and(writes_thanos)
+        };
+        let Some(live) = live.filter(|live| is_theirs(live)) else { return Ok(false) };
         let Some(managed) = live.meta().managed_fields.as_deref().and_then(taken_over) else {
             return Ok(false);
         };

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use crds::{ThanosQuery, names::conditions::READY};
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::{apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler};
 use serde_json::json;
 
 use super::Case;
@@ -46,12 +46,12 @@ async fn autoscaled(world: World) -> Result<()> {
     let workload = Workload::of_queriers(&world, "global");
     autoscaler(&world, 3).await?;
     workload.settled_at(3).await?;
-    let generation = workload.live().await?.metadata.generation;
+    let before = workload.live().await?;
 
     world.thanos_query("global", "{replicas: 2}").await?;
     queriers.says(READY, &[]).await?;
     endpoint_arrives(&world, &queriers).await?;
-    unchanged(&workload, generation, 3).await?;
+    unchanged(&workload, &before, 3).await?;
 
     let api = world.api::<HorizontalPodAutoscaler>();
     api.delete("global", &Default::default()).await?;
@@ -72,12 +72,12 @@ async fn autoscaler_at_rest(world: World) -> Result<()> {
         if status.current_replicas == Some(3) { Ok(()) } else { bail!("{status:?}") }
     })
     .await?;
-    let generation = workload.live().await?.metadata.generation;
+    let before = workload.live().await?;
 
     world.thanos_query("global", "{replicas: 1}").await?;
     queriers.says(READY, &[]).await?;
     endpoint_arrives(&world, &queriers).await?;
-    unchanged(&workload, generation, 3).await
+    unchanged(&workload, &before, 3).await
 }
 
 async fn scaled_by_hand(world: World) -> Result<()> {
@@ -86,9 +86,9 @@ async fn scaled_by_hand(world: World) -> Result<()> {
     let workload = Workload::of_queriers(&world, "global");
     world.kubectl(&["scale", "deployment/thanos-query-global", "--replicas=2"], "").await?;
     workload.settled_at(2).await?;
-    let generation = workload.live().await?.metadata.generation;
+    let before = workload.live().await?;
     endpoint_arrives(&world, &queriers).await?;
-    unchanged(&workload, generation, 2).await?;
+    unchanged(&workload, &before, 2).await?;
 
     // The operator may not have seen the person's change in time, or have been away: it asks, it does not remember.
     let mut operator = world.operator()?.lock().await;
@@ -98,7 +98,7 @@ async fn scaled_by_hand(world: World) -> Result<()> {
     drop(operator);
     world.delete_service("a").await?;
     counts(&queriers, 0).await?;
-    unchanged(&workload, generation, 2).await?;
+    unchanged(&workload, &before, 2).await?;
 
     world.kubectl(&["scale", "thanosquery/global", "--replicas=3"], "").await?;
     workload.settled_at(3).await?;
@@ -167,12 +167,13 @@ async fn counts(queriers: &Queriers, endpoints: i32) -> Result<()> {
     .await
 }
 
-/// That nobody wrote the spec of the Deployment, not even to and fro.
-async fn unchanged(workload: &Workload, generation: Option<i64>, replicas: i32) -> Result<()> {
-    let now = workload.live().await?.metadata.generation;
+/// That the spec of the Deployment is as it was.
+async fn unchanged(workload: &Workload, before: &Deployment, replicas: i32) -> Result<()> {
+    let now = workload.live().await?;
     let has = workload.replicas().await?;
-    if now != generation || has != replicas {
-        bail!("{has} replicas instead of {replicas}, generation {generation:?} became {now:?}");
+    // Not the generation: an annotation of a Deployment counts for that, too.
+    if now.spec != before.spec || has != replicas {
+        bail!("{has} replicas instead of {replicas}, {:?} became {:?}", before.spec, now.spec);
     }
     Ok(())
 }
