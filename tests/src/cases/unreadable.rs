@@ -1,6 +1,6 @@
 //! A ThanosQuery that cannot be read keeps what it has, and disturbs nobody.
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use crds::{ThanosQuery, names::reasons};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
@@ -29,15 +29,13 @@ async fn unreadable(world: World) -> Result<()> {
     let before = broken.snapshot().await?;
 
     // Our own schema would not let it through; an older or foreign one may.
-    let outcome = match replicas_schema(&world, json!({"x-kubernetes-preserve-unknown-fields": true})).await {
-        Ok(()) => with_loose_schema(&world, &broken, &other).await,
-        Err(error) => Err(error),
-    };
-    let strict = json!({
-        "type": "integer", "format": "int32", "minimum": 1, "default": 1,
-        "description": "Number of querier pods.",
-    });
-    replicas_schema(&world, strict).await?;
+    let strict = version_schema(&world).await?;
+    let outcome =
+        match set_version_schema(&world, json!({"x-kubernetes-preserve-unknown-fields": true})).await {
+            Ok(()) => with_loose_schema(&world, &broken, &other).await,
+            Err(error) => Err(error),
+        };
+    set_version_schema(&world, strict).await?;
     outcome?;
     broken.every_pod_lists(&["a", "b"]).await?;
     broken.unchanged_since(&before).await
@@ -50,11 +48,11 @@ async fn with_loose_schema(
 ) -> Result<()> {
     let before = broken.snapshot().await?;
     // The schema in force follows the CRD by a moment.
-    eventually(FOLLOW, "replicas: two is taken", || replicas(world, json!("two"))).await?;
+    eventually(FOLLOW, "version: 42 is taken", || version(world, json!(42))).await?;
     eventually(FOLLOW, "an Event that names the field", || async {
         let events = broken.events(reasons::UNREADABLE).await?;
         match &events[..] {
-            [event] if event.contains("spec.replicas") && event.contains("two") => Ok(()),
+            [event] if event.contains("spec.version") && event.contains("42") => Ok(()),
             _ => bail!("{events:?}"),
         }
     })
@@ -63,11 +61,11 @@ async fn with_loose_schema(
     other.every_pod_lists(&["a", "b"]).await?;
     broken.every_pod_lists(&["a"]).await?;
     broken.unchanged_since(&before).await?;
-    eventually(FOLLOW, "replicas: 1 is taken", || replicas(world, json!(1))).await
+    eventually(FOLLOW, "no version is taken", || version(world, Value::Null)).await
 }
 
-async fn replicas(world: &World, value: Value) -> Result<()> {
-    let patch = Patch::Merge(json!({"spec": {"replicas": value}}));
+async fn version(world: &World, value: Value) -> Result<()> {
+    let patch = Patch::Merge(json!({"spec": {"version": value}}));
     // Untyped: the answer could not be read either.
     let kind = kube::api::ApiResource::erase::<ThanosQuery>(&());
     let api: Api<kube::api::DynamicObject> = Api::namespaced_with(world.client(), world.namespace(), &kind);
@@ -75,11 +73,19 @@ async fn replicas(world: &World, value: Value) -> Result<()> {
     Ok(())
 }
 
-async fn replicas_schema(world: &World, schema: Value) -> Result<()> {
-    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/replicas";
-    let patch = serde_json::from_value(json!([{"op": "replace", "path": path, "value": schema}]))?;
+const CRD: &str = "thanosqueries.monitoring.thanos.io";
+/// `spec.version` in it: a field of which nothing but our own code has an opinion.
+const VERSION: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/version";
+
+async fn version_schema(world: &World) -> Result<Value> {
     let api: Api<CustomResourceDefinition> = Api::all(world.client());
-    let name = "thanosqueries.monitoring.thanos.io";
-    api.patch(name, &PatchParams::default(), &Patch::Json::<CustomResourceDefinition>(patch)).await?;
+    let crd = serde_json::to_value(api.get(CRD).await?)?;
+    crd.pointer(VERSION).cloned().context("the CRD has no spec.version")
+}
+
+async fn set_version_schema(world: &World, schema: Value) -> Result<()> {
+    let patch = serde_json::from_value(json!([{"op": "replace", "path": VERSION, "value": schema}]))?;
+    let api: Api<CustomResourceDefinition> = Api::all(world.client());
+    api.patch(CRD, &PatchParams::default(), &Patch::Json::<CustomResourceDefinition>(patch)).await?;
     Ok(())
 }
