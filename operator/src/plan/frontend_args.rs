@@ -15,6 +15,10 @@ use super::{
 const FIELD: &str = "spec.queryFrontend.additionalArgs";
 const CACHE: &str = "spec.queryFrontend.queryRangeResponseCacheConfig";
 
+/// A connection of its own for each request. A kept one would be used again and again, and with it one querier: of 60
+/// queries one after the other all met the same of two, and with this 31 the one and 29 the other, in less time.
+const NO_KEPT_CONNECTIONS: &str = "{max_idle_conns_per_host: -1}";
+
 /// Arguments from the fields, and what cannot be one.
 #[derive(Default)]
 struct Fields {
@@ -69,6 +73,7 @@ impl Fields {
             Arg::value("--log.format", common.log_format.as_str()).of("spec.queryFrontend.logFormat"),
             Arg::value("--http-address", format!("0.0.0.0:{}", pod::HTTP_PORT)),
             Arg::value("--query-frontend.downstream-url", downstream_url),
+            Arg::value("--query-frontend.downstream-tripper-config", NO_KEPT_CONNECTIONS),
         ]);
     }
 
@@ -180,7 +185,7 @@ mod tests {
     const IN_MEMORY: &str = "queryRangeResponseCacheConfig: {inMemoryCacheConfig: {maxSize: 512Mi}}";
 
     #[test]
-    fn without_fields_the_arguments_are_upstreams() {
+    fn without_fields_the_arguments_are_upstreams_but_for_how_queries_are_spread() {
         let ThanosArgs { args, refused, remarks } = of("");
         assert_eq!(
             args,
@@ -190,6 +195,7 @@ mod tests {
                 "--log.format=logfmt",
                 "--http-address=0.0.0.0:9090",
                 "--query-frontend.downstream-url=http://thanos-query-global.ns.svc:9090",
+                "--query-frontend.downstream-tripper-config={max_idle_conns_per_host: -1}",
                 "--query-range.max-retries-per-request=5",
                 "--labels.max-retries-per-request=5",
                 "--cache-compression-type=snappy",

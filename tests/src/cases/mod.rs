@@ -17,6 +17,7 @@ mod bad_input;
 mod case;
 mod faults;
 mod foreign;
+mod frontend;
 mod handover;
 mod kitchen_sink;
 mod modes;
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Case> {
         faults::cases(),
         unreadable::cases(),
         kitchen_sink::cases(),
+        frontend::cases(),
         upgrade::cases(),
         adoption::cases(),
         replicas::cases(),

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// The namespace of the installed operator.
-pub const NAMESPACE: &str = "thanos-operator-system";
+pub const NAMESPACE: &str = "thanos-query-operator";
 
 /// The Deployment of the installed operator.
 pub const DEPLOYMENT: &str = "thanos-operator";
