@@ -219,7 +219,7 @@ mod tests {
         )
         .args;
         assert_eq!(
-            args[5..9],
+            args[6..10],
             [
                 "--query-frontend.log-queries-longer-than=10s",
                 "--query-range.split-interval=36h",
@@ -265,7 +265,7 @@ mod tests {
 config:
   max_size: 536870912B";
         assert_eq!(
-            args[8..10],
+            args[9..11],
             [
                 format!("--query-range.response-cache-config={text}"),
                 format!("--labels.response-cache-config={text}")
@@ -278,7 +278,7 @@ config:
         let ThanosArgs { args, remarks, .. } =
             of("queryRangeResponseCacheConfig: {inMemoryCacheConfig: {maxSize: 1Gi, maxItemSize: 1Mi}}");
         assert!(
-            args[8].ends_with(
+            args[9].ends_with(
                 "
   max_item_size: 1048576B"
             ),
@@ -300,7 +300,7 @@ config:
             "queryRangeResponseCacheConfig: {externalCacheConfig: {name: s, key: k}, inMemoryCacheConfig: {maxSize: 1Mi}}",
         );
         assert_eq!(
-            args[8..10],
+            args[9..11],
             [
                 "--query-range.response-cache-config-file=/etc/thanos/cache/config.yaml",
                 "--labels.response-cache-config-file=/etc/thanos/cache/config.yaml",
@@ -323,7 +323,7 @@ config:
     fn the_other_half_of_a_cache_replaces_ours() {
         let ThanosArgs { args, remarks, .. } =
             of(&format!("{IN_MEMORY}, additionalArgs: [--labels.response-cache-config-file=/a]"));
-        assert_eq!(args[9], "--labels.response-cache-config-file=/a");
+        assert_eq!(args[10], "--labels.response-cache-config-file=/a");
         assert!(
             remarks[0].starts_with("spec.queryFrontend.additionalArgs: --labels.response"),
             "{remarks:?}"
