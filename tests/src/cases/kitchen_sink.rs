@@ -64,6 +64,7 @@ async fn everything(world: World) -> Result<()> {
     objects_have(&world, &frontend, &spec["queryFrontend"]).await?;
     services_have(&world, &spec).await?;
     frontend_answers(&world, &queriers, &frontend).await?;
+    nothing_is_left_to_write(&world).await?;
 
     let before = queriers.snapshot().await?;
     objects[0]["spec"].as_object_mut().context("no spec")?.remove("queryFrontend");
@@ -86,6 +87,18 @@ async fn everything(world: World) -> Result<()> {
     let classes: Api<PriorityClass> = Api::all(world.client());
     classes.delete(PRIORITY_CLASS, &Default::default()).await?;
     Ok(())
+}
+
+/// Whatever the API server made of all these fields, an operator that starts finds everything as it wants it.
+async fn nothing_is_left_to_write(world: &World) -> Result<()> {
+    let mut operator = world.operator()?.lock().await;
+    operator.stop().await?;
+    operator.start_again().await?;
+    operator.reconciled().await?;
+    let metrics = operator.metrics().await?;
+    let written: Vec<&str> =
+        metrics.lines().filter(|line| line.starts_with("thanos_operator_writes_total")).collect();
+    if written.is_empty() { Ok(()) } else { bail!("written again: {written:?}") }
 }
 
 /// The documents of the sample, the ThanosQuery first, with the agent that was built here.
