@@ -20,8 +20,9 @@ pub enum TemplateChange {
 
 /// What new defaults have to pass before they replace pods.
 pub trait DefaultsGate: Send + Sync {
-    /// Whether the template with this hash has to wait, and if so, whether for a person; else it is for a turn.
-    fn holds(&self, hash: &str) -> Option<bool>;
+    /// Whether the template with this hash has to wait, and if so, whether for a person; else it is for a turn. Who is
+    /// stuck for a reason of his own does not take the turn from the others.
+    fn holds(&self, hash: &str, is_stuck: bool) -> Option<bool>;
 }
 
 // === impl TemplateChange ===

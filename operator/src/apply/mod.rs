@@ -27,7 +27,7 @@ pub use reverts::Reverts;
 pub use settle::Settling;
 pub use step::Owned;
 pub use turns::Turns;
-pub use workload::{DefaultsWait, DeploymentMemory, Waits, is_rolled_out};
+pub use workload::{DefaultsWait, DeploymentMemory, Waits, is_rolled_out, is_stuck, stuck};
 
 use crate::{
     plan::{ConfigMaps, Delivery, Monitor, Plan, WorkloadPlan},

@@ -90,7 +90,7 @@ pub async fn apply_deployment(
     let change = TemplateChange::of(&hash, &inputs, live.map(|live| &live.metadata));
     let mut held = None;
     if let (TemplateChange::DefaultsOnly, Some(live)) = (change, live)
-        && let Some(by_hand) = looked.gate.holds(&hash)
+        && let Some(by_hand) = looked.gate.holds(&hash, is_stuck(live))
     {
         let wait = DefaultsWait { deployment: desired.name_any(), hash: hash.clone(), by_hand };
         outcome.waits.defaults.push(wait);
@@ -156,4 +156,16 @@ pub fn is_rolled_out(deployment: &Deployment) -> bool {
         && is_all(status.updated_replicas)
         && is_all(status.available_replicas)
         && is_all(status.replicas)
+}
+
+/// Whether its rollout has taken longer than it may.
+pub fn is_stuck(deployment: &Deployment) -> bool {
+    stuck(deployment).is_some()
+}
+
+/// What Kubernetes says about a rollout that has taken longer than it may.
+pub fn stuck(deployment: &Deployment) -> Option<String> {
+    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
+    let stuck = conditions.iter().find(|own| own.type_ == "Progressing" && own.status == "False")?;
+    Some(stuck.message.clone().unwrap_or_default())
 }

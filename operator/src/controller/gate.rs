@@ -24,14 +24,14 @@ pub struct Gate<'a> {
 // === impl Gate ===
 
 impl DefaultsGate for Gate<'_> {
-    fn holds(&self, hash: &str) -> Option<bool> {
+    fn holds(&self, hash: &str, is_stuck: bool) -> Option<bool> {
         let Self { mode, turns, own, accepted } = self;
         if accepted.is_some_and(|accepted| accepted == hash) {
             return None;
         }
         match mode {
             DefaultRollouts::Manual => Some(true),
-            DefaultRollouts::Paced => (!turns.claim(own)).then_some(false),
+            DefaultRollouts::Paced => (is_stuck || !turns.claim(own)).then_some(false),
         }
     }
 }

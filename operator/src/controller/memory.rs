@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::Run;
 use crate::{
-    apply::{Outcome, is_rolled_out},
+    apply::{Outcome, is_rolled_out, is_stuck},
     plan::{DocumentId, Running},
     query_state::{Applied, Deployments, QueryState},
     seen::Seen,
@@ -82,16 +82,19 @@ impl Run<'_> {
     }
 
     /// Whoever has the turn for the operator's defaults gives it on when his pods have them.
-    pub(super) fn take_turns(&self, state: &QueryState, outcome: &Outcome) {
+    pub(super) fn take_turns(&self, state: &QueryState, outcome: &Outcome, is_first: bool) {
         let Self { query, context, .. } = self;
         let own = query_ref(query);
         let Deployments { queriers, frontend } = &state.deployments;
-        let is_done = [queriers, frontend].into_iter().flatten().all(is_rolled_out);
-        match is_done && outcome.waits.defaults.is_empty() {
-            true => context.end_turn(&own),
+        let all = [queriers, frontend];
+        let mut deployments = all.into_iter().flatten();
+        if deployments.clone().all(is_rolled_out) {
+            if outcome.waits.defaults.is_empty() {
+                context.end_turn(&own);
+            }
+        } else if is_first && !deployments.any(is_stuck) {
             // Found in the middle of a rollout, perhaps one that an earlier process began: the others wait.
-            false if !is_done => context.turns.occupy(&own),
-            false => {}
+            context.turns.occupy(&own);
         }
         context.looked_at(&own);
     }

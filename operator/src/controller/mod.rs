@@ -107,6 +107,7 @@ impl Run<'_> {
     async fn endpoints_and_objects(&self, state: &mut QueryState) -> Result<Action, Error> {
         let Self { query, context, handle } = self;
         let seen = Seen::of(query);
+        let is_first = state.seen.is_none();
         let mut full = state.needs_a_full_look(&handle.noted, &seen);
         // Somebody who reverts what we write is answered, but not as fast as both can.
         let wait = state.objects_written.map_or(Duration::ZERO, |last| {
@@ -208,7 +209,7 @@ impl Run<'_> {
             }
             context.metrics.endpoints_of(query, &discovery, &summary.endpoints);
             if full {
-                self.take_turns(state, &outcome);
+                self.take_turns(state, &outcome, is_first);
             }
             let deployments = state.deployments.clone();
             let progress = Progress::Done {

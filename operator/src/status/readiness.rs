@@ -9,7 +9,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 
 use super::conditions::{Verdict, Wanted, warning};
 use crate::{
-    apply::{Waits, is_rolled_out},
+    apply::{Waits, is_rolled_out, stuck},
     plan::Summary,
 };
 
@@ -118,10 +118,4 @@ fn told(name: &str, deployment: &Deployment) -> String {
             "{updated_replicas} of {wanted} {name} pods are of the current template, {available_replicas} are available"
         ),
     }
-}
-
-fn stuck(deployment: &Deployment) -> Option<String> {
-    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
-    let stuck = conditions.iter().find(|own| own.type_ == "Progressing" && own.status == "False")?;
-    Some(stuck.message.clone().unwrap_or_default())
 }

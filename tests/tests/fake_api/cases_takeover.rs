@@ -219,6 +219,27 @@ async fn a_rollout_that_an_earlier_process_began_keeps_its_turn() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_query_whose_own_rollout_is_stuck_holds_no_other_up() {
+    let api = five().await;
+    api.apply(query("q4", "replicas: 2, version: v0.41.9"));
+    let first = api.operator().await;
+    api.eventually(|| api.get("demo/deployments/thanos-query-q4")["metadata"]["generation"] == 2).await;
+    first.stop().await;
+    api.edit("demo/deployments/thanos-query-q4", |object| {
+        object["status"]["conditions"] =
+            json!([{"type": "Progressing", "status": "False", "message": "stuck"}]);
+    });
+    let _operator = api.upgraded("sd-agent:2", DefaultRollouts::Paced).await;
+    let new = || agents(&api).iter().filter(|image| *image == "sd-agent:2").count();
+    api.eventually(|| new() == 1).await;
+    for done in 1..=4 {
+        api.eventually(|| new() >= done).await;
+        let ready: Vec<usize> = (0..4).filter(|number| agents(&api)[*number] == "sd-agent:2").collect();
+        ready.iter().for_each(|number| api.roll_out(&format!("thanos-query-q{number}")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn by_hand_defaults_wait_for_the_annotation_and_other_changes_do_not_bring_them() {
     let api = five().await;
     let _operator = api.upgraded("sd-agent:2", DefaultRollouts::Manual).await;
