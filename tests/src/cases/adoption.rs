@@ -63,6 +63,11 @@ pub fn cases() -> Vec<Case> {
             "an upstream operator that still runs and reverts everything meets one attempt, a warning, and silence",
             fought,
         ),
+        Case::shared(
+            "adoption",
+            "the way back that README describes: from mode Flags the upstream operator takes the same objects again",
+            given_back,
+        ),
     ]
 }
 
@@ -170,6 +175,27 @@ async fn fought(world: World) -> Result<()> {
     queriers.says_no_more(FOREIGN_WRITER).await?;
     query.settled_where("our template", |live| !has_no_agent(live)).await?;
     query.had_templates(2).await
+}
+
+async fn given_back(world: World) -> Result<()> {
+    world.store(Store::new("a").behind(StoreService::of("a").headless())).await?;
+    let flags = "{replicas: 1, serviceDiscovery: {mode: Flags}}";
+    let queriers = world.ready_thanos_query("global", flags).await?;
+    queriers.every_pod_lists(&["a"]).await?;
+    world.operator()?.lock().await.stop().await?;
+    let query = Workload::of_queriers(&world, "global");
+    let before = query.live().await?;
+    if !has_no_agent(&before) {
+        bail!("in mode Flags there is an agent");
+    }
+
+    Upstream::of(&world, &queriers, &["a"]).await?.reconcile().await?;
+    let after = query.live().await?;
+    if before.uid() != after.uid() {
+        bail!("the Deployment was made anew");
+    }
+    keeps_its_thanos(&after)?;
+    queriers.every_pod_lists(&["a"]).await
 }
 
 /// What changes only when somebody writes a Deployment, and not when its controller tells how it is.
