@@ -89,7 +89,7 @@ pub mod annotations {
     pub const PORT: &str = "operator.thanos.io/port";
     /// On a ThanosQuery that is paused for thanos-community/thanos-operator: `true` lets this operator work on it.
     pub const TAKE_OVER: &str = "operator.thanos.io/take-over";
-    /// On a ThanosQuery: the hash in its condition `DefaultsOutdated`; the new defaults of the operator are rolled out.
+    /// On a ThanosQuery: the hashes in its condition `DefaultsOutdated`; the new defaults of the operator are rolled out.
     pub const ACCEPT_DEFAULTS: &str = "operator.thanos.io/accept-defaults";
     /// On a Deployment of ours: hash of the pod template that was applied last.
     pub const TEMPLATE_HASH: &str = "operator.thanos.io/template-hash";

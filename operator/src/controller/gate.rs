@@ -17,7 +17,7 @@ pub struct Gate<'a> {
     pub turns: &'a Turns<QueryRef>,
     /// Who asks.
     pub own: &'a QueryRef,
-    /// The hash that a person accepted.
+    /// The hashes that a person accepted, separated by commas.
     pub accepted: Option<&'a String>,
 }
 
@@ -26,7 +26,7 @@ pub struct Gate<'a> {
 impl DefaultsGate for Gate<'_> {
     fn holds(&self, hash: &str, is_stuck: bool) -> Option<bool> {
         let Self { mode, turns, own, accepted } = self;
-        if accepted.is_some_and(|accepted| accepted == hash) {
+        if accepted.is_some_and(|accepted| accepted.split(',').any(|own| own.trim() == hash)) {
             return None;
         }
         match mode {

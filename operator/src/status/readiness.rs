@@ -9,7 +9,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 
 use super::conditions::{Verdict, Wanted, warning};
 use crate::{
-    apply::{Waits, is_rolled_out, stuck},
+    apply::{DefaultsWait, Waits, is_rolled_out, stuck},
     plan::Summary,
 };
 
@@ -70,19 +70,16 @@ pub fn waiting(waits: &Waits, refusals: &[String], lacks_service_monitors: bool)
         );
         all.push(warning(conditions::FOREIGN_WRITER, reasons::REVERTED, message));
     }
-    if !waits.defaults.is_empty() {
-        let told: Vec<String> = waits
-            .defaults
-            .iter()
-            .map(|wait| match wait.by_hand {
-                true => format!(
-                    "Deployment {}: annotation {ACCEPT_DEFAULTS}={} rolls them out",
-                    wait.deployment, wait.hash
-                ),
-                false => format!("Deployment {}: they are rolled out when its turn comes", wait.deployment),
-            })
-            .collect();
-        let message = format!("this operator has newer defaults for the pods. {}", told.join("; "));
+    if let Some(first) = waits.defaults.first() {
+        let join = |what: fn(&DefaultsWait) -> &str, between: &str| {
+            waits.defaults.iter().map(what).collect::<Vec<_>>().join(between)
+        };
+        let pods = join(|wait| &wait.deployment, " and ");
+        let when = match first.by_hand {
+            true => format!("annotation {ACCEPT_DEFAULTS}={} rolls them out", join(|wait| &wait.hash, ",")),
+            false => "they are rolled out when its turn comes".to_owned(),
+        };
+        let message = format!("this operator has newer defaults for the pods of {pods}; {when}");
         all.push(warning(conditions::DEFAULTS_OUTDATED, reasons::WAITING, message));
     }
     if lacks_service_monitors {

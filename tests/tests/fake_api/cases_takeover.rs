@@ -271,6 +271,40 @@ async fn by_hand_defaults_wait_for_the_annotation_and_other_changes_do_not_bring
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_annotation_accepts_the_defaults_of_queriers_and_frontend() {
+    let api = FakeApi::new();
+    api.apply(query("global", "queryFrontend: {}"));
+    let operator = api.operator().await;
+    api.eventually(|| api.has("demo/deployments/thanos-query-frontend-global") && api.has(DEPLOYMENT)).await;
+    seconds(5).await;
+    operator.stop().await;
+    // As an operator with other defaults left both of them.
+    for name in ["thanos-query-global", "thanos-query-frontend-global"] {
+        api.roll_out(name);
+        api.edit_as(&format!("demo/deployments/{name}"), "thanos-operator", None, |object| {
+            object["metadata"]["annotations"]["operator.thanos.io/template-hash"] = json!("older");
+            object["spec"]["template"]["spec"]["containers"][0]["terminationMessagePolicy"] = json!("File");
+        });
+    }
+    let _operator = api.upgraded("sd-agent:1", DefaultRollouts::Manual).await;
+    let told = || api.condition("global", "DefaultsOutdated").unwrap_or_default();
+    api.eventually(|| told().contains("accept-defaults=")).await;
+    let text = told();
+    let value = text.split("accept-defaults=").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let value = value.expect("a value").to_owned();
+    assert_eq!(value.split(',').count(), 2, "{text}");
+    api.edit(QUERY, |object| {
+        object["metadata"]["annotations"] = json!({"operator.thanos.io/accept-defaults": value});
+    });
+    api.eventually(|| api.condition("global", "DefaultsOutdated").is_none()).await;
+    for name in ["thanos-query-global", "thanos-query-frontend-global"] {
+        let live = api.get(&format!("demo/deployments/{name}"));
+        let policy = &live["spec"]["template"]["spec"]["containers"][0]["terminationMessagePolicy"];
+        assert_eq!(policy, "FallbackToLogsOnError", "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_version_of_a_query_that_names_none_does_not_move_with_the_operator() {
     let api = FakeApi::new();
     api.apply(query("global", ""));
