@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
 use super::Case;
-use crate::fixtures::{Workload, World, http::escape};
+use crate::fixtures::{Queriers, Workload, World, http::escape};
 
 /// The cases of this file.
 pub fn cases() -> Vec<Case> {
@@ -22,6 +22,11 @@ pub fn cases() -> Vec<Case> {
             "kitchen sink",
             "with queriers below a path the frontend is Ready and finds them",
             below_a_path,
+        ),
+        Case::shared(
+            "kitchen sink",
+            "queriers and frontends of older releases run beside each other and answer",
+            older_releases,
         ),
     ]
 }
@@ -54,6 +59,23 @@ async fn below_a_path(world: World) -> Result<()> {
     let frontend = Workload::of_frontend(&world, "global").pods().await?;
     let answer = ask(&world, frontend.first().context("no frontend")?, "42").await?;
     if answer.contains("\"42\"") { Ok(()) } else { bail!("{answer}") }
+}
+
+async fn older_releases(world: World) -> Result<()> {
+    let cache = "queryRangeResponseCacheConfig: {inMemoryCacheConfig: {maxSize: 16Mi}}";
+    for (name, version) in [("oldest", "v0.35.1"), ("old", "v0.37.2")] {
+        world.thanos_query(name, &format!("{{version: {version}, queryFrontend: {{{cache}}}}}")).await?;
+    }
+    for name in ["oldest", "old"] {
+        Queriers::of(&world, name).ready().await?;
+        let frontend = Workload::of_frontend(&world, name);
+        let pods = frontend.pods().await?;
+        let answer = ask(&world, pods.first().context("no frontend")?, "42").await?;
+        if !answer.contains("\"42\"") {
+            bail!("{name}: {answer}");
+        }
+    }
+    Ok(())
 }
 
 async fn ask(world: &World, pod: &Pod, query: &str) -> Result<String> {
