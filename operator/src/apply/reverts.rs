@@ -55,6 +55,11 @@ pub enum Decision {
 // === impl Reverts ===
 
 impl Reverts {
+    /// As an earlier process left it when it had stopped: a restart is no reason to begin again.
+    pub fn stopped(asked: &Seen) -> Self {
+        Self { asked: Some(asked.clone()), has_stopped: true, ..Self::default() }
+    }
+
     /// Decides. Once stopped, this stays so until the ThanosQuery itself changes or the other writer gives in; other
     /// endpoints are no reason to begin again.
     pub fn decide(&mut self, look: Look<'_>, now: Instant) -> Decision {

@@ -1,6 +1,6 @@
 //! What one run leaves for the next, and what it finds of the one before.
 
-use crds::ThanosQuery;
+use crds::{ThanosQuery, names::conditions::FOREIGN_WRITER};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec},
@@ -116,6 +116,13 @@ impl There {
             (None, None) => Self::default(),
         }
     }
+}
+
+/// Whether an earlier process left the pods of this very spec to another writer, as status remembers.
+pub(super) fn has_given_way(query: &ThanosQuery) -> bool {
+    let conditions = query.status.iter().flat_map(|status| &status.conditions);
+    let mut told = conditions.filter(|own| own.type_ == FOREIGN_WRITER && own.status == "True");
+    told.any(|own| own.observed_generation == query.metadata.generation)
 }
 
 // The generation in status outlives the ConfigMap, and with it the order of documents.

@@ -24,7 +24,7 @@ use gate::Gate;
 use memory::{There, known_generation};
 
 use crate::{
-    apply::{self, ApplyError, LiveConfigMaps, Outcome, Pace, Turns},
+    apply::{self, ApplyError, LiveConfigMaps, Outcome, Pace, Reverts, Turns},
     config::Config,
     discovery::{discover, query_service},
     events::Events,
@@ -108,6 +108,10 @@ impl Run<'_> {
         let Self { query, context, handle } = self;
         let seen = Seen::of(query);
         let is_first = state.seen.is_none();
+        if is_first && memory::has_given_way(query) {
+            state.queriers.reverts = Reverts::stopped(&seen);
+            state.frontend.reverts = Reverts::stopped(&seen);
+        }
         let mut full = state.needs_a_full_look(&handle.noted, &seen);
         // Somebody who reverts what we write is answered, but not as fast as both can.
         let wait = state.objects_written.map_or(Duration::ZERO, |last| {

@@ -112,7 +112,7 @@ async fn a_writer_that_reverts_the_template_meets_one_more_attempt_and_then_a_co
     let api = FakeApi::new();
     api.apply(query("global", ""));
     api.apply(store("a"));
-    let _operator = api.operator().await;
+    let operator = api.operator().await;
     api.eventually(|| !api.flags("global", "--log.level").is_empty()).await;
     seconds(5).await;
     let revert = || {
@@ -136,6 +136,13 @@ async fn a_writer_that_reverts_the_template_meets_one_more_attempt_and_then_a_co
     api.apply(store("b"));
     api.eventually(|| api.endpoints("global") == ["a", "b"]).await;
     assert_eq!(api.flags("global", "--log.level"), ["--log.level=debug"]);
+
+    // Neither is a new start of the operator a reason to begin again.
+    operator.stop().await;
+    let _second = api.operator().await;
+    seconds(60).await;
+    assert_eq!(api.flags("global", "--log.level"), ["--log.level=debug"]);
+    assert!(api.condition("global", "ForeignWriter").is_some());
 
     // Somebody says that it is worth another try.
     api.edit(QUERY, |object| object["metadata"]["annotations"] = json!({"try": "again"}));
