@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
 use super::Case;
-use crate::fixtures::{Queriers, Workload, World, http::escape};
+use crate::fixtures::{Queriers, Workload, World, eventually, http::escape, queriers::FOLLOW};
 
 /// The cases of this file.
 pub fn cases() -> Vec<Case> {
@@ -68,12 +68,14 @@ async fn older_releases(world: World) -> Result<()> {
     }
     for name in ["oldest", "old"] {
         Queriers::of(&world, name).ready().await?;
-        let frontend = Workload::of_frontend(&world, name);
-        let pods = frontend.pods().await?;
-        let answer = ask(&world, pods.first().context("no frontend")?, "42").await?;
-        if !answer.contains("\"42\"") {
-            bail!("{name}: {answer}");
-        }
+        let frontend = Workload::of_frontend(&world, name).pods().await?;
+        let frontend = frontend.first().context("no frontend")?;
+        // Before 0.39 a frontend is Ready at once; kube-proxy may need a moment more.
+        eventually(FOLLOW, format!("an answer of {name}"), || async {
+            let answer = ask(&world, frontend, "42").await?;
+            if answer.contains("\"42\"") { Ok(()) } else { bail!("{answer}") }
+        })
+        .await?;
     }
     Ok(())
 }
