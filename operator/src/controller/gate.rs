@@ -1,12 +1,12 @@
 //! Whose turn it is to get the operator's new defaults.
 
-use kube::runtime::reflector::ObjectRef;
+use std::sync::Arc;
 
 use super::Context;
 use crate::{
     apply::{DefaultsGate, Turns},
     config::DefaultRollouts,
-    watch::QueryRef,
+    watch::{Look, QueryRef},
 };
 
 /// What one ThanosQuery has to pass before its pods get new defaults.
@@ -60,11 +60,7 @@ impl Context {
     }
 
     fn wake_for_a_look(&self, waiting: Vec<QueryRef>) {
-        for query in waiting {
-            let query: QueryRef =
-                ObjectRef::new(&query.name).within(query.namespace.as_deref().unwrap_or_default());
-            self.states.handle(&query).noted.lock().gap = true;
-            self.wakes.one(&query);
-        }
+        let look = Look::new(Arc::clone(&self.wakes), Arc::clone(&self.states));
+        waiting.iter().for_each(|query| look.at(query));
     }
 }

@@ -6,21 +6,9 @@ use crate::fake_api::{FakeApi, Fault, query, seconds, store, strict};
 
 const CONFIG_MAP: &str = "patch demo/configmaps/thanos-query-global-endpoints";
 
-async fn at_rest() -> (FakeApi, super::fake_api::Running) {
-    let api = FakeApi::new();
-    api.apply(query("global", ""));
-    api.apply(store("a"));
-    let operator = api.operator().await;
-    api.eventually(|| api.has("demo/deployments/thanos-query-global")).await;
-    api.roll_out("thanos-query-global");
-    seconds(10).await;
-    api.forget_requests();
-    (api, operator)
-}
-
 #[tokio::test(start_paused = true)]
 async fn an_ordinary_service_costs_one_write_of_the_config_map_and_no_read() {
-    let (api, _operator) = at_rest().await;
+    let (api, _operator) = FakeApi::at_rest("").await;
     api.apply(store("b"));
     api.eventually(|| api.endpoints("global") == ["a", "b"]).await;
     seconds(60).await;
@@ -31,7 +19,7 @@ async fn an_ordinary_service_costs_one_write_of_the_config_map_and_no_read() {
 
 #[tokio::test(start_paused = true)]
 async fn a_burst_is_written_at_most_once_a_second_and_ends_right() {
-    let (api, _operator) = at_rest().await;
+    let (api, _operator) = FakeApi::at_rest("").await;
     for round in 0..50 {
         api.apply(store(&format!("b{round:02}")));
         tokio::time::sleep(Duration::from_millis(80)).await;
@@ -50,7 +38,7 @@ async fn a_burst_is_written_at_most_once_a_second_and_ends_right() {
 
 #[tokio::test(start_paused = true)]
 async fn a_conflict_is_recomputed_at_once_and_not_lost() {
-    let (api, _operator) = at_rest().await;
+    let (api, _operator) = FakeApi::at_rest("").await;
     let slow = api.inject(CONFIG_MAP, Fault::Hold);
     api.apply(store("b"));
     api.eventually(|| !api.requests("patch", "configmaps").is_empty()).await;
@@ -67,7 +55,7 @@ async fn a_conflict_is_recomputed_at_once_and_not_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn a_service_deleted_while_the_watch_is_broken_is_noticed_at_the_next_list() {
-    let (api, _operator) = at_rest().await;
+    let (api, _operator) = FakeApi::at_rest("").await;
     api.apply(store("b"));
     api.eventually(|| api.endpoints("global") == ["a", "b"]).await;
     let broken = api.inject("watch services", Fault::Code(500));
@@ -102,7 +90,7 @@ async fn a_service_that_is_relabelled_concerns_those_that_select_it_before_or_af
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_loses_its_label_or_is_being_deleted_counts_no_more() {
-    let (api, _operator) = at_rest().await;
+    let (api, _operator) = FakeApi::at_rest("").await;
     api.apply(store("b"));
     api.apply(store("c"));
     api.eventually(|| api.endpoints("global") == ["a", "b", "c"]).await;
@@ -115,7 +103,7 @@ async fn a_service_that_loses_its_label_or_is_being_deleted_counts_no_more() {
 
 #[tokio::test(start_paused = true)]
 async fn pods_of_a_strict_headless_service_become_flags_when_their_slice_comes() {
-    let (api, _operator) = at_rest().await;
+    let (api, _operator) = FakeApi::at_rest("").await;
     api.apply(strict("b").replace("spec: {", "spec: {clusterIP: None, "));
     api.eventually(|| api.flags("global", "--endpoint-strict").len() == 1).await;
     api.apply(

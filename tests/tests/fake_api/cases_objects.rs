@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fake_api::{FakeApi, Fault, Running, query, seconds, store};
+use crate::fake_api::{FakeApi, Fault, query, seconds, store};
 
 const DEPLOYMENT: &str = "demo/deployments/thanos-query-global";
 const ROLE: &str = "demo/roles/thanos-query-global";
@@ -12,21 +12,9 @@ const BINDING: &str = "demo/rolebindings/thanos-query-global";
 const ACCOUNT: &str = "demo/serviceaccounts/thanos-query-global";
 const BUDGET: &str = "demo/poddisruptionbudgets/thanos-query-global";
 
-async fn at_rest() -> (FakeApi, Running) {
-    let api = FakeApi::new();
-    api.apply(query("global", "replicas: 2"));
-    api.apply(store("a"));
-    let operator = api.operator().await;
-    api.eventually(|| api.has(DEPLOYMENT)).await;
-    api.roll_out("thanos-query-global");
-    seconds(10).await;
-    api.forget_requests();
-    (api, operator)
-}
-
 #[tokio::test(start_paused = true)]
 async fn every_owned_object_that_is_deleted_comes_back() {
-    let (api, _operator) = at_rest().await;
+    let (api, _operator) = FakeApi::at_rest("replicas: 2").await;
     for path in [DEPLOYMENT, ROLE, SERVICE, CONFIG_MAP, BINDING, ACCOUNT, BUDGET] {
         let before = api.get(path)["metadata"]["uid"].clone();
         assert!(before.is_string(), "{path} was not there");
@@ -39,7 +27,7 @@ async fn every_owned_object_that_is_deleted_comes_back() {
 
 #[tokio::test(start_paused = true)]
 async fn what_somebody_changes_in_our_fields_is_put_back() {
-    let (api, _operator) = at_rest().await;
+    let (api, _operator) = FakeApi::at_rest("replicas: 2").await;
     let args = "/spec/template/spec/containers/0/args/1";
     for (path, pointer, value) in [
         (DEPLOYMENT, args, json!("--log.level=debug")),
@@ -59,7 +47,7 @@ async fn what_somebody_changes_in_our_fields_is_put_back() {
 
 #[tokio::test(start_paused = true)]
 async fn an_owner_reference_that_is_removed_is_put_back() {
-    let (api, _operator) = at_rest().await;
+    let (api, _operator) = FakeApi::at_rest("replicas: 2").await;
     let good = api.get(ROLE)["metadata"]["ownerReferences"].clone();
     api.edit(ROLE, |object| object["metadata"]["ownerReferences"] = json!([]));
     api.eventually(|| api.get(ROLE)["metadata"]["ownerReferences"] == good).await;
@@ -67,7 +55,7 @@ async fn an_owner_reference_that_is_removed_is_put_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_is_added_to_a_selector_is_taken_out() {
-    let (api, _operator) = at_rest().await;
+    let (api, _operator) = FakeApi::at_rest("replicas: 2").await;
     for (path, pointer) in [(SERVICE, "/spec/selector"), (BUDGET, "/spec/selector/matchLabels")] {
         let good = api.get(path).pointer(pointer).cloned();
         api.edit(path, |object| object.pointer_mut(pointer).expect("a selector")["app"] = json!("other"));
@@ -77,7 +65,7 @@ async fn a_key_that_is_added_to_a_selector_is_taken_out() {
 
 #[tokio::test(start_paused = true)]
 async fn what_others_add_to_our_objects_costs_no_write() {
-    let (api, _operator) = at_rest().await;
+    let (api, _operator) = FakeApi::at_rest("replicas: 2").await;
     api.edit(DEPLOYMENT, |object| object["metadata"]["annotations"]["hpa"] = json!("2"));
     api.edit(ROLE, |object| object["metadata"]["labels"]["extra"] = json!("x"));
     api.edit(CONFIG_MAP, |object| object["metadata"]["annotations"]["note"] = json!("x"));
@@ -89,7 +77,7 @@ async fn what_others_add_to_our_objects_costs_no_write() {
 
 #[tokio::test(start_paused = true)]
 async fn an_edit_is_put_back_also_when_the_first_look_fails() {
-    let (api, _operator) = at_rest().await;
+    let (api, _operator) = FakeApi::at_rest("replicas: 2").await;
     api.inject_once("get roles", Fault::Code(500));
     api.delete(ROLE);
     api.eventually(|| api.has(ROLE)).await;
@@ -110,7 +98,7 @@ async fn a_deletion_before_the_first_list_of_owned_objects_is_noticed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deletion_while_the_watch_of_owned_objects_is_broken_is_noticed() {
-    let (api, _operator) = at_rest().await;
+    let (api, _operator) = FakeApi::at_rest("replicas: 2").await;
     let broken = api.inject("watch roles", Fault::Code(500));
     api.cut_watches();
     seconds(3).await;
@@ -159,7 +147,7 @@ async fn a_deployment_of_another_controller_is_reported_and_left_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn another_writer_that_reverts_us_is_answered_at_most_once_a_second() {
-    let (api, _operator) = at_rest().await;
+    let (api, _operator) = FakeApi::at_rest("replicas: 2").await;
     for _ in 0..200 {
         if api.get(DEPLOYMENT)["spec"]["replicas"] != 7 {
             api.edit(DEPLOYMENT, |object| object["spec"]["replicas"] = json!(7));

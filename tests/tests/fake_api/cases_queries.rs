@@ -1,20 +1,8 @@
 //! What users do to ThanosQuery objects.
 
-use crate::fake_api::{FakeApi, Running, bad_store, query, seconds, store};
+use crate::fake_api::{FakeApi, bad_store, query, seconds, store};
 
 const CONFIG_MAP: &str = "demo/configmaps/thanos-query-global-endpoints";
-
-async fn at_rest() -> (FakeApi, Running) {
-    let api = FakeApi::new();
-    api.apply(query("global", ""));
-    api.apply(store("a"));
-    let operator = api.operator().await;
-    api.eventually(|| api.has("demo/deployments/thanos-query-global")).await;
-    api.roll_out("thanos-query-global");
-    seconds(10).await;
-    api.forget_requests();
-    (api, operator)
-}
 
 fn events(api: &FakeApi, reason: &str) -> usize {
     api.events().iter().filter(|event| event.starts_with(reason)).count()
@@ -22,7 +10,7 @@ fn events(api: &FakeApi, reason: &str) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn an_unreadable_query_is_reported_once_keeps_its_objects_and_stops_nobody() {
-    let (api, _operator) = at_rest().await;
+    let (api, _operator) = FakeApi::at_rest("").await;
     api.apply(query("other", ""));
     api.eventually(|| api.endpoints("other") == ["a"]).await;
     api.apply(query("global", "replicas: x"));
@@ -41,7 +29,7 @@ async fn an_unreadable_query_is_reported_once_keeps_its_objects_and_stops_nobody
 
 #[tokio::test(start_paused = true)]
 async fn a_query_that_becomes_unreadable_again_is_reported_again() {
-    let (api, _operator) = at_rest().await;
+    let (api, _operator) = FakeApi::at_rest("").await;
     for times in 1..=2 {
         api.apply(query("global", "replicas: x"));
         api.eventually(|| events(&api, "Unreadable global") == times).await;
@@ -52,7 +40,7 @@ async fn a_query_that_becomes_unreadable_again_is_reported_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_bad_service_is_reported_once_also_after_a_restart_of_the_operator() {
-    let (api, operator) = at_rest().await;
+    let (api, operator) = FakeApi::at_rest("").await;
     api.apply(bad_store("bad"));
     api.eventually(|| events(&api, "ServiceRejected global: Service demo/bad: NoPort") == 1).await;
     api.apply(store("b"));
@@ -74,7 +62,7 @@ async fn a_bad_service_is_reported_once_also_after_a_restart_of_the_operator() {
 
 #[tokio::test(start_paused = true)]
 async fn paused_nothing_but_status_is_written_and_afterwards_it_catches_up() {
-    let (api, _operator) = at_rest().await;
+    let (api, _operator) = FakeApi::at_rest("").await;
     api.apply(query("global", "paused: true"));
     api.eventually(|| api.condition("global", "Paused").is_some_and(|text| text.starts_with("True"))).await;
     api.apply(store("b"));
@@ -92,7 +80,7 @@ async fn paused_nothing_but_status_is_written_and_afterwards_it_catches_up() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deleted_query_leaves_no_series() {
-    let (api, operator) = at_rest().await;
+    let (api, operator) = FakeApi::at_rest("").await;
     assert!(operator.page("/metrics").await.contains("resource=\"global\""));
     api.delete("demo/thanosqueries/global");
     api.collect_garbage();
@@ -104,7 +92,7 @@ async fn a_deleted_query_leaves_no_series() {
 
 #[tokio::test(start_paused = true)]
 async fn a_successor_of_the_same_name_takes_the_objects_over_before_they_are_collected() {
-    let (api, _operator) = at_rest().await;
+    let (api, _operator) = FakeApi::at_rest("").await;
     let first = api.get(CONFIG_MAP)["metadata"].clone();
     api.delete("demo/thanosqueries/global");
     seconds(5).await;
@@ -122,7 +110,7 @@ async fn a_successor_of_the_same_name_takes_the_objects_over_before_they_are_col
 
 #[tokio::test(start_paused = true)]
 async fn a_query_deleted_and_made_anew_in_one_moment_gets_its_own_objects() {
-    let (api, _operator) = at_rest().await;
+    let (api, _operator) = FakeApi::at_rest("").await;
     api.delete("demo/thanosqueries/global");
     api.collect_garbage();
     api.apply(query("global", ""));
@@ -137,7 +125,7 @@ async fn a_query_deleted_and_made_anew_in_one_moment_gets_its_own_objects() {
 
 #[tokio::test(start_paused = true)]
 async fn a_query_deleted_while_its_watch_is_broken_is_forgotten() {
-    let (api, operator) = at_rest().await;
+    let (api, operator) = FakeApi::at_rest("").await;
     api.cut_watches();
     api.delete("demo/thanosqueries/global");
     api.compact();
@@ -150,7 +138,7 @@ async fn a_query_deleted_while_its_watch_is_broken_is_forgotten() {
 
 #[tokio::test(start_paused = true)]
 async fn a_version_before_0_35_is_invalid_and_nothing_is_touched() {
-    let (api, _operator) = at_rest().await;
+    let (api, _operator) = FakeApi::at_rest("").await;
     api.apply(query("global", "version: v0.34.1"));
     let told = || api.condition("global", "Invalid").is_some_and(|text| text.contains("spec.version"));
     api.eventually(told).await;
@@ -168,7 +156,7 @@ async fn a_version_before_0_35_is_invalid_and_nothing_is_touched() {
 
 #[tokio::test(start_paused = true)]
 async fn a_mistake_made_right_after_another_change_is_told_once() {
-    let (api, _operator) = at_rest().await;
+    let (api, _operator) = FakeApi::at_rest("").await;
     api.apply(query("global", "replicas: 2"));
     api.eventually(|| !api.requests("patch", "global/status").is_empty()).await;
     api.apply(query("global", "version: v0.34.1"));
@@ -178,7 +166,7 @@ async fn a_mistake_made_right_after_another_change_is_told_once() {
 
 #[tokio::test(start_paused = true)]
 async fn status_is_written_at_most_once_a_second() {
-    let (api, _operator) = at_rest().await;
+    let (api, _operator) = FakeApi::at_rest("").await;
     for round in 0..50 {
         api.apply(bad_store(&format!("bad{round}")));
         tokio::time::sleep(std::time::Duration::from_millis(90)).await;
@@ -194,7 +182,7 @@ async fn status_is_written_at_most_once_a_second() {
 
 #[tokio::test(start_paused = true)]
 async fn what_goes_with_a_query_that_is_being_deleted_is_not_made_again() {
-    let (api, _operator) = at_rest().await;
+    let (api, _operator) = FakeApi::at_rest("").await;
     api.edit("demo/thanosqueries/global", |object| {
         object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
     });

@@ -1,22 +1,10 @@
 //! When pods are replaced, how often, and what stays until they are.
 
-use crate::fake_api::{FakeApi, Running, query, seconds, store, strict};
+use crate::fake_api::{FakeApi, query, seconds, store, strict};
 
 const DEPLOYMENT: &str = "demo/deployments/thanos-query-global";
 const CONFIG_MAP: &str = "demo/configmaps/thanos-query-global-endpoints";
 const ROLE: &str = "demo/roles/thanos-query-global";
-
-async fn at_rest(spec: &str) -> (FakeApi, Running) {
-    let api = FakeApi::new();
-    api.apply(query("global", spec));
-    api.apply(store("a"));
-    let operator = api.operator().await;
-    api.eventually(|| api.has(DEPLOYMENT)).await;
-    api.roll_out("thanos-query-global");
-    seconds(10).await;
-    api.forget_requests();
-    (api, operator)
-}
 
 fn rollouts(api: &FakeApi) -> Vec<String> {
     api.events().into_iter().filter(|event| event.starts_with("Rollout")).collect()
@@ -24,7 +12,7 @@ fn rollouts(api: &FakeApi) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn a_strict_service_costs_one_rollout_whose_reason_is_told() {
-    let (api, _operator) = at_rest("").await;
+    let (api, _operator) = FakeApi::at_rest("").await;
     api.apply(strict("b"));
     api.eventually(|| api.endpoints("global") == ["a", "b"]).await;
     assert!(api.requests("patch", "deployments").is_empty(), "the file comes first");
@@ -42,7 +30,7 @@ async fn a_strict_service_costs_one_rollout_whose_reason_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn two_strict_services_within_two_seconds_cost_one_rollout() {
-    let (api, _operator) = at_rest("").await;
+    let (api, _operator) = FakeApi::at_rest("").await;
     api.apply(strict("b"));
     tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
     api.apply(strict("c"));
@@ -55,7 +43,7 @@ async fn two_strict_services_within_two_seconds_cost_one_rollout() {
 
 #[tokio::test(start_paused = true)]
 async fn from_file_to_flags_and_back_nothing_goes_that_old_pods_use() {
-    let (api, _operator) = at_rest("").await;
+    let (api, _operator) = FakeApi::at_rest("").await;
     api.apply(query("global", "serviceDiscovery: {mode: Flags}"));
     api.eventually(|| api.flags("global", "--endpoint=").len() == 1).await;
     seconds(60).await;
@@ -78,7 +66,7 @@ async fn from_file_to_flags_and_back_nothing_goes_that_old_pods_use() {
 
 #[tokio::test(start_paused = true)]
 async fn the_agents_right_goes_only_after_the_rollout_that_ends_its_use() {
-    let (api, _operator) = at_rest("").await;
+    let (api, _operator) = FakeApi::at_rest("").await;
     api.apply(query("global", "serviceDiscovery: {agent: {source: Mount}}"));
     api.eventually(|| !api.requests("patch", "deployments").is_empty()).await;
     seconds(60).await;
@@ -90,7 +78,7 @@ async fn the_agents_right_goes_only_after_the_rollout_that_ends_its_use() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rollout_that_ends_makes_the_query_ready() {
-    let (api, _operator) = at_rest("").await;
+    let (api, _operator) = FakeApi::at_rest("").await;
     let ready = |word: &str| api.condition("global", "Ready").is_some_and(|text| text.starts_with(word));
     assert!(ready("True"));
     api.apply(query("global", "logLevel: debug"));
@@ -102,7 +90,7 @@ async fn a_rollout_that_ends_makes_the_query_ready() {
 
 #[tokio::test(start_paused = true)]
 async fn an_operator_that_is_restarted_during_a_burst_ends_it() {
-    let (api, operator) = at_rest("").await;
+    let (api, operator) = FakeApi::at_rest("").await;
     api.apply(strict("b"));
     seconds(1).await;
     operator.stop().await;
@@ -115,7 +103,7 @@ async fn an_operator_that_is_restarted_during_a_burst_ends_it() {
 
 #[tokio::test(start_paused = true)]
 async fn while_the_rollout_to_flags_is_stuck_the_old_pods_still_get_their_endpoints() {
-    let (api, _operator) = at_rest("").await;
+    let (api, _operator) = FakeApi::at_rest("").await;
     api.apply(query("global", "serviceDiscovery: {mode: Flags}"));
     api.eventually(|| api.flags("global", "--endpoint=").len() == 1).await;
     api.apply(store("b"));

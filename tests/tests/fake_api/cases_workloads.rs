@@ -2,27 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::fake_api::{FakeApi, Fault, Running, query, seconds, store};
+use crate::fake_api::{FakeApi, Fault, query, seconds, store};
 
 const DEPLOYMENT: &str = "demo/deployments/thanos-query-global";
 const FRONTEND: &str = "thanos-query-frontend-global";
 const BALANCED: &str = "demo/services/thanos-query-global-balanced";
 const BUDGET: &str = "demo/poddisruptionbudgets/thanos-query-global";
-
-async fn at_rest(spec: &str) -> (FakeApi, Running) {
-    let api = FakeApi::new();
-    api.apply(query("global", spec));
-    api.apply(store("a"));
-    let operator = api.operator().await;
-    api.eventually(|| api.has(DEPLOYMENT)).await;
-    api.roll_out("thanos-query-global");
-    if api.has(&of_frontend("deployments")) {
-        api.roll_out(FRONTEND);
-    }
-    seconds(10).await;
-    api.forget_requests();
-    (api, operator)
-}
 
 fn of_frontend(kind: &str) -> String {
     format!("demo/{kind}/{FRONTEND}")
@@ -32,7 +17,7 @@ const KINDS: [&str; 4] = ["deployments", "services", "serviceaccounts", "poddisr
 
 #[tokio::test(start_paused = true)]
 async fn a_frontend_that_is_removed_leaves_nothing_behind() {
-    let (api, _operator) = at_rest("queryFrontend: {replicas: 2}").await;
+    let (api, _operator) = FakeApi::at_rest("queryFrontend: {replicas: 2}").await;
     for kind in KINDS {
         assert!(api.has(&of_frontend(kind)), "{kind}");
     }
@@ -56,7 +41,7 @@ async fn a_frontend_that_is_removed_leaves_nothing_behind() {
 
 #[tokio::test(start_paused = true)]
 async fn a_frontend_removed_while_the_operator_is_away_leaves_nothing_behind() {
-    let (api, operator) = at_rest("queryFrontend: {}").await;
+    let (api, operator) = FakeApi::at_rest("queryFrontend: {}").await;
     operator.stop().await;
     api.apply(query("global", ""));
     let _second = api.operator().await;
@@ -65,7 +50,7 @@ async fn a_frontend_removed_while_the_operator_is_away_leaves_nothing_behind() {
 
 #[tokio::test(start_paused = true)]
 async fn a_disruption_budget_that_is_switched_off_goes_although_others_share_its_name() {
-    let (api, _operator) = at_rest("replicas: 2").await;
+    let (api, _operator) = FakeApi::at_rest("replicas: 2").await;
     assert!(api.has(BUDGET));
     api.apply(query("global", "replicas: 2, podDisruptionBudgetConfig: {enable: false}"));
     api.eventually(|| !api.has(BUDGET)).await;
@@ -74,7 +59,7 @@ async fn a_disruption_budget_that_is_switched_off_goes_although_others_share_its
 
 #[tokio::test(start_paused = true)]
 async fn a_config_map_under_a_new_name_leaves_the_old_pods_theirs_until_they_are_replaced() {
-    let (api, _operator) = at_rest("").await;
+    let (api, _operator) = FakeApi::at_rest("").await;
     let old = "demo/configmaps/thanos-query-global-endpoints";
     api.apply(query("global", "serviceDiscovery: {configMap: {name: mine}}"));
     api.eventually(|| api.has("demo/configmaps/mine")).await;
@@ -99,7 +84,7 @@ async fn a_config_map_under_a_new_name_leaves_the_old_pods_theirs_until_they_are
 
 #[tokio::test(start_paused = true)]
 async fn a_number_of_pods_that_somebody_else_set_stays_until_the_spec_says_another() {
-    let (api, operator) = at_rest("replicas: 2").await;
+    let (api, operator) = FakeApi::at_rest("replicas: 2").await;
     let replicas = || api.get(DEPLOYMENT)["spec"]["replicas"].clone();
     api.edit_as(DEPLOYMENT, "kubectl", Some("scale"), |object| object["spec"]["replicas"] = json!(7));
     seconds(10).await;
@@ -122,7 +107,7 @@ fn autoscaler(name: &str) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn an_autoscaler_that_has_nothing_to_scale_keeps_its_number_and_gives_it_back_when_it_goes() {
-    let (api, _operator) = at_rest("replicas: 5").await;
+    let (api, _operator) = FakeApi::at_rest("replicas: 5").await;
     let replicas = || api.get(DEPLOYMENT)["spec"]["replicas"].clone();
     api.apply(autoscaler("hpa"));
     seconds(5).await;
@@ -141,7 +126,7 @@ async fn an_autoscaler_that_has_nothing_to_scale_keeps_its_number_and_gives_it_b
 
 #[tokio::test(start_paused = true)]
 async fn a_restart_that_a_person_asked_for_survives() {
-    let (api, _operator) = at_rest("podAnnotations: {mine: one}").await;
+    let (api, _operator) = FakeApi::at_rest("podAnnotations: {mine: one}").await;
     let restarted = "/spec/template/metadata/annotations/kubectl.kubernetes.io~1restartedAt";
     api.edit_as(DEPLOYMENT, "kubectl-rollout", None, |object| {
         object["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"] =
@@ -157,7 +142,7 @@ async fn a_restart_that_a_person_asked_for_survives() {
 
 #[tokio::test(start_paused = true)]
 async fn a_label_of_a_tool_costs_no_write_and_reaches_nothing() {
-    let (api, _operator) = at_rest("queryFrontend: {}").await;
+    let (api, _operator) = FakeApi::at_rest("queryFrontend: {}").await;
     api.edit("demo/thanosqueries/global", |object| {
         object["metadata"]["labels"] = json!({"helm.sh/chart": "x", "argocd.argoproj.io/instance": "y"});
         object["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/last-applied-configuration": "{}"});
@@ -170,7 +155,7 @@ async fn a_label_of_a_tool_costs_no_write_and_reaches_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_service_monitor_appears_when_the_cluster_learns_its_kind() {
     let (api, _operator) =
-        at_rest("serviceMonitor: {interval: 30s}, queryFrontend: {serviceMonitor: {}}").await;
+        FakeApi::at_rest("serviceMonitor: {interval: 30s}, queryFrontend: {serviceMonitor: {}}").await;
     let missing = || api.condition("global", "ServiceMonitorMissing");
     api.eventually(|| missing().is_some()).await;
     let ready = api.condition("global", "Ready").expect("Ready");
@@ -193,7 +178,7 @@ async fn a_service_monitor_appears_when_the_cluster_learns_its_kind() {
 #[tokio::test(start_paused = true)]
 async fn a_frontend_asks_the_query_service_that_its_selector_names() {
     let selector = "queryFrontend: {queryLabelSelector: {matchLabels: {team: b}}}";
-    let (api, _operator) = at_rest(selector).await;
+    let (api, _operator) = FakeApi::at_rest(selector).await;
     assert!(!api.has(&of_frontend("deployments")), "nobody is selected");
     let told = api.condition("global", "QueryServiceMissing").expect("a condition");
     assert!(told.contains("spec.queryFrontend.queryLabelSelector"), "{told}");
@@ -252,7 +237,7 @@ async fn a_name_that_makes_no_service_still_gets_its_status() {
 
 #[tokio::test(start_paused = true)]
 async fn what_the_api_refuses_is_told_with_its_words_and_stops_nothing_else() {
-    let (api, _operator) = at_rest("").await;
+    let (api, _operator) = FakeApi::at_rest("").await;
     let refused = api.inject("patch deployments", Fault::Code(422));
     api.apply(query("global", "podLabels: {a: b}, service: {type: NodePort}"));
     let told = || api.condition("global", "ApplyFailed").is_some_and(|text| text.contains("injected 422"));

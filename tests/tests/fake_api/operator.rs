@@ -9,7 +9,7 @@ use operator::{
 };
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
-use super::FakeApi;
+use super::{FakeApi, query, seconds, store};
 
 /// An operator that runs.
 pub struct Running {
@@ -30,6 +30,22 @@ impl FakeApi {
     pub async fn operator_in(&self, namespaces: &[&str]) -> Running {
         let own = |namespace: &&str| Scope::Namespace((*namespace).to_owned());
         self.start(namespaces.iter().map(own).collect()).await
+    }
+
+    /// A ThanosQuery `global` in `demo` with the fields of `spec` and one store, all of it rolled out, and nobody has
+    /// anything to do.
+    pub async fn at_rest(spec: &str) -> (Self, Running) {
+        const NAMES: [&str; 2] = ["thanos-query-global", "thanos-query-frontend-global"];
+        let api = Self::new();
+        api.apply(query("global", spec));
+        api.apply(store("a"));
+        let operator = api.operator().await;
+        let path = |name: &str| format!("demo/deployments/{name}");
+        api.eventually(|| api.has(&path(NAMES[0]))).await;
+        NAMES.iter().filter(|name| api.has(&path(name))).for_each(|name| api.roll_out(name));
+        seconds(10).await;
+        api.forget_requests();
+        (api, operator)
     }
 
     async fn start(&self, scopes: Vec<Scope>) -> Running {
