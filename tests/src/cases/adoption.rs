@@ -168,12 +168,12 @@ async fn fought(world: World) -> Result<()> {
 
     // The other one has stopped, and a person says so.
     drop(reverter);
-    let pods = queriers.snapshot().await?;
     let patch = Patch::Merge(json!({"metadata": {"annotations": {"example.org/try": "again"}}}));
     world.api::<ThanosQuery>().patch("global", &PatchParams::default(), &patch).await?;
-    queriers.rolled_out(&pods).await?;
-    queriers.says_no_more(FOREIGN_WRITER).await?;
+    // The very template that was reverted: pods of it may still be about, so nothing is told by theirs.
     query.settled_where("our template", |live| !has_no_agent(live)).await?;
+    queriers.says_no_more(FOREIGN_WRITER).await?;
+    queriers.ready().await?;
     query.had_templates(2).await
 }
 
