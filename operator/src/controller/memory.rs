@@ -12,20 +12,13 @@ use tokio::time::Instant;
 
 use super::Run;
 use crate::{
-    apply::{Outcome, is_rolled_out, is_stuck},
+    apply::{LiveConfigMaps, Outcome, is_rolled_out, is_stuck},
     plan::{DocumentId, Running},
     query_state::{Applied, Deployments, QueryState},
     seen::Seen,
     snapshot::Live,
     watch::query_ref,
 };
-
-/// The ConfigMaps as they were read now, or left by the last write.
-#[derive(Default)]
-pub(super) struct There {
-    pub config_map: Option<ConfigMap>,
-    pub former_config_maps: Vec<ConfigMap>,
-}
 
 // === impl Run ===
 
@@ -100,21 +93,16 @@ impl Run<'_> {
     }
 }
 
-// === impl There ===
-
-impl There {
-    pub fn of(state: &QueryState, live: Option<&Live>) -> Self {
-        match (live, &state.applied) {
-            (Some(live), _) => Self {
-                config_map: live.config_map.clone(),
-                former_config_maps: live.former_config_maps.clone(),
-            },
-            (None, Some(applied)) => Self {
-                config_map: applied.config_map.clone(),
-                former_config_maps: applied.former_config_maps.clone(),
-            },
-            (None, None) => Self::default(),
+/// The ConfigMaps as they were read now, or left by the last write.
+pub(super) fn config_maps<'a>(applied: Option<&'a Applied>, live: Option<&'a Live>) -> LiveConfigMaps<'a> {
+    match (live, applied) {
+        (Some(live), _) => {
+            LiveConfigMaps { wanted: live.config_map.as_ref(), former: &live.former_config_maps }
         }
+        (None, Some(applied)) => {
+            LiveConfigMaps { wanted: applied.config_map.as_ref(), former: &applied.former_config_maps }
+        }
+        (None, None) => LiveConfigMaps::default(),
     }
 }
 

@@ -21,10 +21,10 @@ use tokio::time::Instant;
 pub use outcome::{Error, reconcile, retry};
 
 use gate::Gate;
-use memory::{There, known_generation};
+use memory::{config_maps, known_generation};
 
 use crate::{
-    apply::{self, ApplyError, LiveConfigMaps, Outcome, Pace, Reverts, Turns},
+    apply::{self, ApplyError, Outcome, Pace, Reverts, Turns},
     config::Config,
     discovery::{discover, query_service},
     events::Events,
@@ -148,14 +148,14 @@ impl Run<'_> {
             let query_service = has_frontend.then(|| query_service(query, &query_services));
 
             // 3. plan (pure)
-            let there = There::of(state, live.as_ref());
+            let there = config_maps(state.applied.as_ref(), live.as_ref());
             let running = match &live {
                 Some(live) => self.running(live, &names),
                 None => state.applied.as_ref().map(|applied| applied.running.clone()).unwrap_or_default(),
             };
             let known = Known {
-                config_map: there.config_map.as_ref(),
-                former_config_maps: &there.former_config_maps,
+                config_map: there.wanted,
+                former_config_maps: there.former,
                 generation: known_generation(state, query),
                 running,
                 query_service,
@@ -177,7 +177,7 @@ impl Run<'_> {
                 frontend: live.frontend.deployment.clone(),
             });
             let is_fast = live.is_none();
-            let outcome = match self.apply(state, &plan, live, &there, &seen).await {
+            let outcome = match self.apply(state, &plan, live, &seen).await {
                 Ok(mut outcome) => {
                     if let (true, Some(applied)) = (is_fast, &state.applied) {
                         // Nobody looked at the pods.
@@ -267,14 +267,12 @@ impl Run<'_> {
         state: &mut QueryState,
         plan: &Plan,
         live: Option<Live>,
-        there: &There,
         asked: &Seen,
     ) -> Result<Outcome, ApplyError> {
         let Self { query, context, .. } = self;
         let now = Instant::now();
         let Some(live) = live else {
-            let live =
-                LiveConfigMaps { wanted: there.config_map.as_ref(), former: &there.former_config_maps };
+            let live = config_maps(state.applied.as_ref(), None);
             let written = state.config_map_written;
             return apply::apply_config_maps(&context.client, query, &plan.config_maps, live, written, now)
                 .await;

@@ -1,10 +1,11 @@
 //! What users and endpoints say about a pod template, as a hash. While it stays and the template changes, the change is
 //! the operator's own: a new default, a new agent. Those wait for their turn (design section 7).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use crds::{ThanosQuerySpec, query_frontend::QueryFrontendSpec};
 use sd_agent::payload::sha256_hex;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 use super::{Layer, Workload};
@@ -26,18 +27,24 @@ const NOT_OF_PODS: [&str; 10] = [
 /// As long as a hash in an annotation is.
 const HASH_LENGTH: usize = 16;
 
+/// What a section is of which nothing is written. Made once: every change of an endpoint asks for it.
+static QUERIER_DEFAULTS: LazyLock<Value> = LazyLock::new(nothing_written::<ThanosQuerySpec>);
+static FRONTEND_DEFAULTS: LazyLock<Value> = LazyLock::new(nothing_written::<QueryFrontendSpec>);
+
+fn nothing_written<T: DeserializeOwned + Serialize>() -> Value {
+    json!(serde_json::from_value::<T>(json!({})).ok())
+}
+
 /// The hash of what is said about the pods of `workload`, `more` included: images, flags.
 pub fn hash_of(workload: &Workload<'_>, more: &[String]) -> String {
     let spec = &workload.query.spec;
     let (section, defaults) = match workload.layer {
-        Layer::Querier => (json!(spec), json!(serde_json::from_value::<ThanosQuerySpec>(json!({})).ok())),
-        Layer::Frontend => {
-            (json!(spec.query_frontend), json!(serde_json::from_value::<QueryFrontendSpec>(json!({})).ok()))
-        }
+        Layer::Querier => (json!(spec), &*QUERIER_DEFAULTS),
+        Layer::Frontend => (json!(spec.query_frontend), &*FRONTEND_DEFAULTS),
     };
     let mut extra = more.to_vec();
     extra.extend(workload.pod_labels().into_iter().map(|(label, value)| format!("{label}={value}")));
-    inputs_hash(section, &defaults, &NOT_OF_PODS, &extra)
+    inputs_hash(section, defaults, &NOT_OF_PODS, &extra)
 }
 
 /// Hash of a pod template, or of anything else that is JSON. It does not depend on the order of fields.
