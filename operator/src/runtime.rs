@@ -33,7 +33,7 @@ use crate::{
     query_state::QueryStates,
     status::Asker,
     watch::{
-        Guarded, Indices, Look, OwnedChange, QueryRef, Scope, StoreApiService, StoreApiSlice, Told, Wakes,
+        Guarded, Indices, OwnedChange, QueryRef, Scope, StoreApiService, StoreApiSlice, Told, Wakes,
         WatchBackoff, ask, feed, store_api_only, watch_autoscalers, watch_optional, watch_owned,
         watch_query_services,
     },
@@ -205,7 +205,7 @@ fn start_feeds(context: &Arc<Context>, scope: &Scope, parts: &mut JoinSet<&'stat
         feed::<EndpointSlice, StoreApiSlice>(feeds, store_api_only(), own.clone(), slices, tell).await;
         "the watch of EndpointSlices"
     });
-    let (indices, look) = (context.indices.clone(), look(context));
+    let (indices, look) = (context.indices.clone(), context.look());
     let (own, services) = (scope.clone(), api::<Service>(&context.client, scope));
     parts.spawn(async move {
         watch_query_services(services, own, indices, look).await;
@@ -216,22 +216,18 @@ fn start_feeds(context: &Arc<Context>, scope: &Scope, parts: &mut JoinSet<&'stat
 // What a cluster may lack, and what the operator may be forbidden to read: nobody waits for it for long.
 fn start_optional(context: &Arc<Context>, scope: &Scope, parts: &mut JoinSet<&'static str>) {
     let (indices, own) = (context.indices.clone(), scope.clone());
-    let (autoscalers, looks) = (api::<HorizontalPodAutoscaler>(&context.client, scope), look(context));
+    let (autoscalers, looks) = (api::<HorizontalPodAutoscaler>(&context.client, scope), context.look());
     parts.spawn(async move {
         watch_autoscalers(autoscalers, own, indices, looks).await;
         "the watch of HorizontalPodAutoscalers"
     });
     let (kind, own) = (context.indices.service_monitors.clone(), scope.clone());
     let monitors = api::<PartialObjectMeta<ServiceMonitor>>(&context.client, scope);
-    let looks = look(context);
+    let looks = context.look();
     parts.spawn(async move {
         watch_optional(monitors, kind, own, looks).await;
         "the watch of ServiceMonitors"
     });
-}
-
-fn look(context: &Context) -> Look {
-    Look::new(Arc::clone(&context.wakes), Arc::clone(&context.states))
 }
 
 fn start_owned<K>(context: &Arc<Context>, scope: &Scope, parts: &mut JoinSet<&'static str>)
@@ -244,7 +240,7 @@ where
         + 'static,
 {
     let (own, watched, look) =
-        (scope.clone(), api::<PartialObjectMeta<K>>(&context.client, scope), look(context));
+        (scope.clone(), api::<PartialObjectMeta<K>>(&context.client, scope), context.look());
     parts.spawn(async move {
         let tell = |change: OwnedChange| match change {
             OwnedChange::One { owner, version } => look.at_owned(&owner, version),

@@ -178,21 +178,11 @@ async fn former_config_maps(
     query: &ThanosQuery,
     names: &Names,
 ) -> Result<Vec<ConfigMap>, ReadError> {
-    let about =
-        || ("ConfigMap".to_owned(), names.namespace.clone(), format!("of ThanosQuery {}", names.query));
     let ours = format!("{}={},{}={}", labels::MANAGED_BY, labels::OPERATOR, labels::OWNER, names.query);
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), &names.namespace);
-    let list = match timeout(API_TIMEOUT, api.list(&ListParams::default().labels(&ours))).await {
-        Ok(Ok(list)) => list,
-        Ok(Err(source)) => {
-            let (kind, namespace, name) = about();
-            return Err(ReadError::Api { kind, namespace, name, source: Box::new(source) });
-        }
-        Err(_) => {
-            let (kind, namespace, name) = about();
-            return Err(ReadError::Timeout { kind, namespace, name });
-        }
-    };
+    let params = ListParams::default().labels(&ours);
+    let name = format!("of ThanosQuery {}", names.query);
+    let list = answered::<ConfigMap, _>(&names.namespace, &name, api.list(&params)).await?;
     let is_former = |config_map: &ConfigMap| {
         config_map.metadata.name.as_ref() != Some(&names.config_map)
             && Ownership::is_controlled_by(&config_map.metadata, query)
@@ -209,9 +199,19 @@ pub async fn get<K>(client: &Client, namespace: &str, name: &str) -> Result<Opti
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
 {
+    let api = Api::<K>::namespaced(client.clone(), namespace);
+    answered::<K, _>(namespace, name, api.get_opt(name)).await
+}
+
+/// The answer to a question about objects of kind `K`, if it comes in time.
+async fn answered<K: Resource<DynamicType = ()>, T>(
+    namespace: &str,
+    name: &str,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ReadError> {
     let about = || (K::kind(&()).into_owned(), namespace.to_owned(), name.to_owned());
-    match timeout(API_TIMEOUT, Api::<K>::namespaced(client.clone(), namespace).get_opt(name)).await {
-        Ok(Ok(object)) => Ok(object),
+    match timeout(API_TIMEOUT, request).await {
+        Ok(Ok(answer)) => Ok(answer),
         Ok(Err(source)) => {
             let (kind, namespace, name) = about();
             Err(ReadError::Api { kind, namespace, name, source: Box::new(source) })

@@ -103,7 +103,8 @@ impl Reverts {
     }
 
     /// Whether the other writer has its way.
-    pub fn has_stopped(&self) -> bool {
+    #[cfg(test)]
+    fn has_stopped(&self) -> bool {
         self.has_stopped
     }
 }

@@ -67,7 +67,8 @@ impl<K: Clone + PartialEq> Turns<K> {
     }
 
     /// Whose turn it is.
-    pub fn holder(&self) -> Option<K> {
+    #[cfg(test)]
+    fn holder(&self) -> Option<K> {
         self.inner.lock().holder.clone()
     }
 }

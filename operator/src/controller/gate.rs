@@ -59,8 +59,13 @@ impl Context {
         self.wake_for_a_look(self.turns.open());
     }
 
+    /// Marks and wakes ThanosQuery objects.
+    pub fn look(&self) -> Look {
+        Look::new(Arc::clone(&self.wakes), Arc::clone(&self.states))
+    }
+
     fn wake_for_a_look(&self, waiting: Vec<QueryRef>) {
-        let look = Look::new(Arc::clone(&self.wakes), Arc::clone(&self.states));
+        let look = self.look();
         waiting.iter().for_each(|query| look.at(query));
     }
 }
