@@ -109,7 +109,7 @@ pub async fn apply_config_maps(
 ) -> Result<Outcome, ApplyError> {
     let mut outcome = Outcome { config_map: live.wanted.cloned(), complete: true, ..Outcome::default() };
     let step = Step { client, query };
-    let wait = written.map_or(Duration::ZERO, |last| (last + WRITE_INTERVAL).saturating_duration_since(now));
+    let wait = left_of(WRITE_INTERVAL, written, now);
     if let Some(wanted) = &desired.wanted {
         outcome.config_map = config_map(&step, wanted, live.wanted, wait, &mut outcome).await?;
     }
@@ -119,6 +119,11 @@ pub async fn apply_config_maps(
         outcome.former_config_maps.extend(there);
     }
     Ok(outcome)
+}
+
+/// How much of `interval` is left since `last`; nothing when there was no last time.
+pub fn left_of(interval: Duration, last: Option<Instant>, now: Instant) -> Duration {
+    last.map_or(Duration::ZERO, |last| (last + interval).saturating_duration_since(now))
 }
 
 /// Brings one ConfigMap to what is wanted; returns it as it is now.

@@ -5,7 +5,7 @@ mod memory;
 mod outcome;
 mod report;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use crds::{
     ThanosQuery,
@@ -114,9 +114,7 @@ impl Run<'_> {
         }
         let mut full = state.needs_a_full_look(&handle.noted, &seen);
         // Somebody who reverts what we write is answered, but not as fast as both can.
-        let wait = state.objects_written.map_or(Duration::ZERO, |last| {
-            (last + apply::WRITE_INTERVAL).saturating_duration_since(Instant::now())
-        });
+        let wait = apply::left_of(apply::WRITE_INTERVAL, state.objects_written, Instant::now());
         if full && !wait.is_zero() {
             state.applied = None;
             return Ok(Action::requeue(wait));

@@ -110,9 +110,7 @@ impl Run<'_> {
             // A status that somebody else took away is no news: giving it back must not become a race.
             let is_lost = state.status.as_ref().is_some_and(|written| written.status == new);
             let interval = if is_lost { LOST_STATUS_INTERVAL } else { apply::WRITE_INTERVAL };
-            let wait = state
-                .status_written
-                .map_or(Duration::ZERO, |last| (last + interval).saturating_duration_since(Instant::now()));
+            let wait = apply::left_of(interval, state.status_written, Instant::now());
             if wait.is_zero() {
                 let version = status::write(&context.client, query, &old, &new).await?;
                 context.metrics.wrote("status");
