@@ -87,6 +87,13 @@ pub mod labels {
 pub mod annotations {
     /// On a Service: name of the TCP port that serves the StoreAPI, when it is not `grpc`.
     pub const PORT: &str = "operator.thanos.io/port";
+    /// On a Service or its namespace: the namespaces of ThanosQuery objects that may use it from outside, separated by
+    /// commas, or [`ANY_NAMESPACE`].
+    pub const ALLOW_DISCOVERY_FROM: &str = "operator.thanos.io/allow-discovery-from";
+    /// The value of [`ALLOW_DISCOVERY_FROM`] that stands for every namespace.
+    pub const ANY_NAMESPACE: &str = "*";
+    /// On a ThanosQuery: the number in `status.heldRemoval.generation`; that removal is applied at once.
+    pub const ACCEPT_REMOVAL: &str = "operator.thanos.io/accept-removal";
     /// On a ThanosQuery that is paused for thanos-community/thanos-operator: `true` lets this operator work on it.
     pub const TAKE_OVER: &str = "operator.thanos.io/take-over";
     /// On a ThanosQuery: the hashes in its condition `DefaultsOutdated`; the new defaults of the operator are rolled out.
@@ -191,6 +198,16 @@ pub mod conditions {
     pub const REMARKS: &str = "Remarks";
     /// Warning: nothing tells which Thanos release runs.
     pub const VERSION_UNKNOWN: &str = "VersionUnknown";
+    /// Warning: an endpoint can reach only one of the several addresses behind its name.
+    pub const SINGLE_ADDRESS: &str = "SingleAddress";
+    /// Warning: `namespaceSelector` asks for namespaces that the operator may not read.
+    pub const NAMESPACES_OUT_OF_REACH: &str = "NamespacesOutOfReach";
+    /// Warning: many Services are gone at once, and their endpoints stay for a while.
+    pub const REMOVAL_HELD: &str = "RemovalHeld";
+    /// Warning: strict or group endpoints have changed so often that the pods are not replaced again for a while.
+    pub const ROLLOUT_HELD: &str = "RolloutHeld";
+    /// Warning: a DNS server refuses to say what is behind a name; until it does, Thanos may keep removed addresses.
+    pub const DNS_FAILING: &str = "DnsFailing";
     /// Warning: Services that carry the StoreAPI labels are left out.
     pub const SERVICES_REJECTED: &str = "ServicesRejected";
 }
@@ -243,6 +260,14 @@ pub mod reasons {
     pub const KIND_MISSING: &str = "KindNotInstalled";
     /// No Service, or more than one.
     pub const NOT_ONE_SERVICE: &str = "NotOneService";
+    /// One of several.
+    pub const ONE_OF_SEVERAL: &str = "OneOfSeveral";
+    /// A right is missing.
+    pub const FORBIDDEN: &str = "Forbidden";
+    /// More at once than the limit.
+    pub const OVER_THE_LIMIT: &str = "OverTheLimit";
+    /// A DNS look-up fails.
+    pub const LOOKUP_FAILED: &str = "LookupFailed";
     /// For information.
     pub const REMARKS: &str = "Remarks";
     /// Not everything that is wanted is applied yet.

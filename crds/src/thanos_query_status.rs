@@ -37,6 +37,10 @@ pub struct ThanosQueryStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejected: Vec<RejectedService>,
 
+    /// Services that are gone all at once, and whose endpoints stay until somebody accepts that or the time is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_removal: Option<HeldRemoval>,
+
     /// The endpoint document in the ConfigMap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document: Option<DocumentStatus>,
@@ -92,6 +96,21 @@ pub struct RejectedService {
     pub reason: String,
     /// What is wrong and what to do.
     pub message: String,
+}
+
+/// A removal of many Services at once that is held back.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldRemoval {
+    /// Number of this removal. The annotation operator.thanos.io/accept-removal with this value applies it at once.
+    pub generation: i64,
+    /// How many Services would go.
+    pub count: i32,
+    /// The first 20 of them, as namespace/name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<String>,
+    /// When the first of them goes if nobody says anything.
+    pub until: Time,
 }
 
 /// The endpoint document in the ConfigMap.

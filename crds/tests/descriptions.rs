@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 // Fields whose content is a type of Kubernetes; `kubectl explain pod.spec` and its like describe that.
-const KUBERNETES: [&str; 20] = [
+const KUBERNETES: [&str; 21] = [
     "additionalContainers",
     "additionalEnv",
     "additionalPorts",
@@ -17,6 +17,7 @@ const KUBERNETES: [&str; 20] = [
     "hostAliases",
     "imagePullSecrets",
     "initContainers",
+    "matchExpressions",
     "queryLabelSelector",
     "resourceRequirements",
     "resources",

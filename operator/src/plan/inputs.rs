@@ -24,6 +24,10 @@ const NOT_OF_PODS: [&str; 10] = [
     "serviceMonitor",
 ];
 
+/// Fields of `serviceDiscovery` of which no pod template has anything: what is found is told by the flags.
+const NOT_OF_PODS_IN_DISCOVERY: [&str; 5] =
+    ["additionalEndpoints", "namespaceSelector", "ownerSelector", "removalGuard", "resolve"];
+
 /// As long as a hash in an annotation is.
 const HASH_LENGTH: usize = 16;
 
@@ -38,10 +42,13 @@ fn nothing_written<T: DeserializeOwned + Serialize>() -> Value {
 /// The hash of what is said about the pods of `workload`, `more` included: images, flags.
 pub fn hash_of(workload: &Workload<'_>, more: &[String]) -> String {
     let spec = &workload.query.spec;
-    let (section, defaults) = match workload.layer {
+    let (mut section, defaults) = match workload.layer {
         Layer::Querier => (json!(spec), &*QUERIER_DEFAULTS),
         Layer::Frontend => (json!(spec.query_frontend), &*FRONTEND_DEFAULTS),
     };
+    if let Some(discovery) = section.get_mut("serviceDiscovery").and_then(Value::as_object_mut) {
+        discovery.retain(|field, _| !NOT_OF_PODS_IN_DISCOVERY.contains(&field.as_str()));
+    }
     let mut extra = more.to_vec();
     extra.extend(workload.pod_labels().into_iter().map(|(label, value)| format!("{label}={value}")));
     inputs_hash(section, defaults, &NOT_OF_PODS, &extra)
@@ -145,6 +152,8 @@ mod tests {
             "replicas: 3",
             "paused: true",
             "serviceDiscovery: {refreshInterval: 5s}",
+            "serviceDiscovery: {removalGuard: {holdFor: 1m}, resolve: EndpointSlice}",
+            "serviceDiscovery: {namespaceSelector: {any: true}, additionalEndpoints: [{address: 'a:1'}]}",
             "serviceDiscovery: {agent: {source: Auto}}",
             "imagePullPolicy: IfNotPresent",
             "queryFrontend: {}",
