@@ -196,13 +196,7 @@ impl Payload {
         if packed.is_empty() {
             return Err(Refusal::Empty(GZIP_KEY));
         }
-        // As large as announced, so that it does not grow by doubling; one byte more shows that it ended.
-        let mut text = Vec::with_capacity(expected.min(DOCUMENT_LIMIT) + 1);
-        flate2::read::GzDecoder::new(packed.as_slice())
-            .take(DOCUMENT_LIMIT as u64 + 1)
-            .read_to_end(&mut text)
-            .map_err(Refusal::Gzip)?;
-        within(text, GZIP_KEY)
+        within(gunzip(packed, DOCUMENT_LIMIT, expected).map_err(Refusal::Gzip)?, GZIP_KEY)
     }
 }
 
@@ -234,11 +228,24 @@ fn within(text: Vec<u8>, what: &'static str) -> Result<Vec<u8>, Refusal> {
     Ok(text)
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+/// Gzips `bytes`; the same bytes always become the same.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     // Writing into memory does not fail; were it to, the reader's checksum refuses the result.
     let _ = encoder.write_all(bytes);
     encoder.finish().unwrap_or_default()
+}
+
+/// Unpacks what [`gzip`] packed: about `expected` bytes, and no more than `limit` and one, which shows that there are
+/// too many.
+///
+/// # Errors
+/// When it is damaged.
+pub fn gunzip(packed: &[u8], limit: usize, expected: usize) -> std::io::Result<Vec<u8>> {
+    // As large as announced, so that it does not grow by doubling; one byte more shows that it ended.
+    let mut bytes = Vec::with_capacity(expected.min(limit) + 1);
+    flate2::read::GzDecoder::new(packed).take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
