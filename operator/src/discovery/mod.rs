@@ -4,6 +4,7 @@
 
 mod query_service;
 mod selector;
+mod service_name;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,6 +13,7 @@ use sd_agent::EndpointType;
 
 pub use query_service::{QueryServiceChoice, QueryServiceError, may_ask, query_service};
 pub use selector::{Selector, SelectorError};
+pub use service_name::{ServiceName, ServiceNameError};
 
 use crate::watch::{ServiceForm, StoreApiService, StoreApiSlice, StorePort};
 

@@ -3,7 +3,7 @@
 //! The table is design section 5; the facts behind it are reference "How `thanos query` discovers endpoints",
 //! sections 4 and 8.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sd_agent::{
     Address, Document, Endpoint, EndpointType, Feature, ThanosVersion, address::AddressError,
@@ -13,7 +13,7 @@ use sd_agent::{
 use super::Delivery;
 use crate::{
     config::Config,
-    discovery::{Discovery, Reach, Reason, Rejected, Store},
+    discovery::{Discovery, Reach, Reason, Rejected, ServiceName, Store},
 };
 
 /// All endpoints of one ThanosQuery.
@@ -25,6 +25,10 @@ pub struct Endpoints {
     pub flags: Vec<Flag>,
     /// Services whose address cannot be written, or is there already.
     pub rejected: Vec<Rejected>,
+    /// Every Service that is in the document, of whatever type.
+    pub services: BTreeSet<ServiceName>,
+    /// What is written in the document for each Service with ordinary endpoints.
+    pub ordinary: BTreeMap<ServiceName, Vec<Address>>,
 }
 
 /// An endpoint as a flag of Thanos.
@@ -52,6 +56,8 @@ impl Endpoints {
         let mut taken: BTreeMap<Address, &Store> = BTreeMap::new();
         let mut endpoints: Vec<Endpoint> = Vec::new();
         let mut rejected = Vec::new();
+        let mut services = BTreeSet::new();
+        let mut ordinary = BTreeMap::new();
         for store in &discovery.stores {
             let about = |reason| Rejected {
                 namespace: store.namespace.clone(),
@@ -73,27 +79,38 @@ impl Endpoints {
                 continue;
             }
             taken.extend(written.iter().map(|endpoint| (endpoint.file.clone(), store)));
+            let name = ServiceName { namespace: store.namespace.clone(), name: store.service.clone() };
+            if store.endpoint_type == EndpointType::Regular {
+                let addresses = written.iter().map(|endpoint| endpoint.file.clone()).collect();
+                ordinary.insert(name.clone(), addresses);
+            }
+            services.insert(name);
             endpoints.extend(written);
         }
-        let mut flags: Vec<Flag> = endpoints
-            .iter()
-            .filter_map(|endpoint| {
-                let address = match delivery {
-                    Delivery::Flags => endpoint.flag.as_ref().unwrap_or(&endpoint.file),
-                    Delivery::Agent { .. } | Delivery::Kubelet => endpoint.flag.as_ref()?,
-                };
-                Some(Flag { endpoint_type: endpoint.endpoint_type, address: address.clone() })
-            })
-            .collect();
-        flags.sort();
-        flags.dedup();
-        Ok(Self { document: Document::new(endpoints)?, flags, rejected })
+        let document = Document::new(endpoints)?;
+        let flags = flags(&document, delivery);
+        Ok(Self { document, flags, rejected, services, ordinary })
     }
 
     /// Number of endpoints of `endpoint_type`.
     pub fn count(&self, endpoint_type: EndpointType) -> usize {
         self.document.endpoints().iter().filter(|endpoint| endpoint.endpoint_type == endpoint_type).count()
     }
+}
+
+/// What the pods get as flags, sorted.
+pub fn flags(document: &Document, delivery: Delivery) -> Vec<Flag> {
+    let flag = |endpoint: &Endpoint| {
+        let address = match delivery {
+            Delivery::Flags => endpoint.flag.as_ref().unwrap_or(&endpoint.file),
+            Delivery::Agent { .. } | Delivery::Kubelet => endpoint.flag.as_ref()?,
+        };
+        Some(Flag { endpoint_type: endpoint.endpoint_type, address: address.clone() })
+    };
+    let mut flags: Vec<Flag> = document.endpoints().iter().filter_map(flag).collect();
+    flags.sort();
+    flags.dedup();
+    flags
 }
 
 fn endpoints_of(
