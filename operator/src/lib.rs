@@ -18,6 +18,7 @@
 pub mod admin;
 pub mod apply;
 pub mod arguments;
+pub mod clock;
 pub mod config;
 pub mod controller;
 #[deny(clippy::disallowed_types, clippy::disallowed_methods)]

@@ -7,6 +7,7 @@ use clap::Parser;
 use kube::Client;
 use operator::{
     arguments::{Arguments, Command, LogFormat, RunArguments, cluster_domain},
+    clock::Clock,
     config::Config,
     runtime::Operator,
 };
@@ -77,6 +78,7 @@ async fn serve(arguments: RunArguments) -> anyhow::Result<()> {
         .with_context(|| format!("failed to listen on {}: choose another --listen", arguments.listen))?;
     let operator = Operator {
         client,
+        clock: Clock::start(),
         scopes: arguments.scopes(),
         config: Config {
             agent_image: arguments.agent_image,

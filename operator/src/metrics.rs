@@ -17,6 +17,7 @@ pub struct Metrics {
     registry: Mutex<Registry>,
     endpoints: Family<EndpointLabels, Gauge>,
     rejected: Family<QueryLabels, Gauge>,
+    held: Family<QueryLabels, Gauge>,
     writes: Family<KindLabels, Counter>,
     failures: Family<StepLabels, Counter>,
     rollouts: Counter,
@@ -60,6 +61,7 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("thanos_operator");
         let endpoints = Family::default();
         let rejected = Family::default();
+        let held = Family::default();
         let writes = Family::default();
         let failures = Family::default();
         let rollouts = Counter::default();
@@ -73,10 +75,15 @@ impl Default for Metrics {
             "Services that a ThanosQuery leaves out",
             rejected.clone(),
         );
+        registry.register(
+            "query_removal_held",
+            "Services of a ThanosQuery that are gone and whose endpoints are held",
+            held.clone(),
+        );
         registry.register("writes", "Writes to the API by kind of object", writes.clone());
         registry.register("reconcile_failures", "Reconciles that failed, by step", failures.clone());
         registry.register("query_rollouts", "Changes of a pod template", rollouts.clone());
-        Self { registry: Mutex::new(registry), endpoints, rejected, writes, failures, rollouts }
+        Self { registry: Mutex::new(registry), endpoints, rejected, held, writes, failures, rollouts }
     }
 }
 
@@ -115,6 +122,12 @@ impl Metrics {
         self.rejected.get_or_create(&QueryLabels { resource, namespace }).set(number(rejected));
     }
 
+    /// So many Services of `query` are gone and held.
+    pub fn held_of(&self, query: &ThanosQuery, services: usize) {
+        let (resource, namespace) = (query.name_any(), query.namespace().unwrap_or_default());
+        self.held.get_or_create(&QueryLabels { resource, namespace }).set(number(services));
+    }
+
     /// `query` was deleted.
     pub fn forget(&self, query: &QueryRef) {
         let (resource, namespace) = (query.name.clone(), query.namespace.clone().unwrap_or_default());
@@ -125,7 +138,9 @@ impl Metrics {
                 namespace: namespace.clone(),
             });
         }
-        self.rejected.remove(&QueryLabels { resource, namespace });
+        let labels = QueryLabels { resource, namespace };
+        self.rejected.remove(&labels);
+        self.held.remove(&labels);
     }
 }
 
@@ -145,6 +160,7 @@ mod tests {
         let labels = |resource: &str| QueryLabels { resource: resource.into(), namespace: "demo".into() };
         metrics.rejected.get_or_create(&labels("a")).set(1);
         metrics.rejected.get_or_create(&labels("b")).set(1);
+        metrics.held.get_or_create(&labels("a")).set(1);
         metrics.forget(&ObjectRef::new("a").within("demo"));
         let text = metrics.encode();
         assert!(!text.contains("resource=\"a\"") && text.contains("resource=\"b\""), "{text}");

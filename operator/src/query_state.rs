@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::{
     apply::{DeploymentMemory, Waits},
     discovery::Rejected,
-    plan::Running,
+    plan::{Remembered, Running},
     seen::Seen,
     status::AgentAnswers,
     watch::{QueryRef, Scope},
@@ -70,6 +70,8 @@ pub struct QueryState {
     pub written: BTreeMap<(&'static str, String), String>,
     /// What is there, as of the last write or full look.
     pub applied: Option<Applied>,
+    /// What the last plan left for the next; before the first one, what the ConfigMap tells.
+    pub remembered: Option<Arc<Remembered>>,
     /// The Deployments as of the last full look, without their templates: for a status that is written later.
     pub deployments: Deployments,
     /// When the ConfigMap was written last.

@@ -25,6 +25,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use crate::{
     admin,
     apply::Turns,
+    clock::Clock,
     config::Config,
     controller::{Context, reconcile, retry},
     events::Events,
@@ -43,6 +44,8 @@ use crate::{
 pub struct Operator {
     /// The API.
     pub client: Client,
+    /// What time it is.
+    pub clock: Clock,
     /// Settings that plans depend on.
     pub config: Config,
     /// What is watched.
@@ -67,7 +70,7 @@ impl Operator {
     /// # Errors
     /// When a part of it ends: a blind operator is worse than one that is started again.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
-        let Self { client, config, scopes, instance, listener } = self;
+        let Self { client, clock, config, scopes, instance, listener } = self;
         let wakes = Arc::new(Wakes::default());
         let states = Arc::new(QueryStates::default());
         let context = Arc::new(Context {
@@ -77,6 +80,7 @@ impl Operator {
             turns: Turns::default(),
             indices: Indices::default(),
             client,
+            clock,
             config,
             wakes,
             states,

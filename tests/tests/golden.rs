@@ -75,8 +75,17 @@ fn made(case: &Path) -> String {
     let discovery = discover(&query, &watched).expect("a readable selector");
     let query_service = query.spec.query_frontend.is_some().then(|| query_service(&query, &query_services));
     let known = Known { generation: Some(41), query_service, ..Known::default() };
-    let Plan { names: _, config_maps, role, role_binding, queriers, balanced, frontend, summary } =
-        plan(&query, &discovery, &known, &config, Timestamp::UNIX_EPOCH).expect("a plan");
+    let Plan {
+        names: _,
+        config_maps,
+        remembered: _,
+        role,
+        role_binding,
+        queriers,
+        balanced,
+        frontend,
+        summary,
+    } = plan(&query, &discovery, &known, &config, Timestamp::UNIX_EPOCH).expect("a plan");
     let mut text = String::new();
     let mut add = |object: Option<Value>| {
         if let Some(object) = object {

@@ -12,6 +12,8 @@ mod fake;
 mod objects;
 #[path = "fake_api/cases_queries.rs"]
 mod queries;
+#[path = "fake_api/cases_removals.rs"]
+mod removals;
 #[path = "fake_api/cases_rollouts.rs"]
 mod rollouts;
 #[path = "fake_api/cases_start.rs"]

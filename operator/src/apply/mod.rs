@@ -165,7 +165,17 @@ pub async fn apply(
     pace: Pace<'_>,
 ) -> Result<Outcome, ApplyError> {
     // Without `..`: a new object does not compile until it has its place in this order.
-    let Plan { names: _, summary, config_maps, role, role_binding, queriers, balanced, frontend } = plan;
+    let Plan {
+        names: _,
+        summary,
+        config_maps,
+        remembered: _,
+        role,
+        role_binding,
+        queriers,
+        balanced,
+        frontend,
+    } = plan;
     let Live {
         config_map: live_config_map,
         former_config_maps,

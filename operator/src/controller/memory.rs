@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::Run;
 use crate::{
     apply::{LiveConfigMaps, Outcome, is_rolled_out, is_stuck},
-    plan::{DocumentId, Running},
+    plan::{DocumentId, Remembered, Running},
     query_state::{Applied, Deployments, QueryState},
     seen::Seen,
     snapshot::Live,
@@ -104,6 +104,19 @@ pub(super) fn config_maps<'a>(applied: Option<&'a Applied>, live: Option<&'a Liv
         }
         (None, None) => LiveConfigMaps::default(),
     }
+}
+
+/// What the last plan of an earlier process left in a ConfigMap.
+pub(super) fn remembered(query: &ThanosQuery, there: LiveConfigMaps<'_>) -> Option<Remembered> {
+    let owner = query.metadata.uid.as_deref().unwrap_or_default();
+    // The wanted one last: of two that are equally new it counts.
+    Remembered::in_newest(there.former.iter().chain(there.wanted), owner).unwrap_or_else(|error| {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "nothing is known of Services that were there before"
+        );
+        None
+    })
 }
 
 /// Whether an earlier process left the pods of this very spec to another writer, as status remembers.

@@ -14,7 +14,6 @@ use crds::{
         pod::{FRONTEND_CONTAINER, QUERY_CONTAINER},
     },
 };
-use jiff::Timestamp;
 use kube::{Client, runtime::controller::Action};
 use tokio::time::Instant;
 
@@ -25,6 +24,7 @@ use memory::{config_maps, known_generation};
 
 use crate::{
     apply::{self, ApplyError, Outcome, Pace, Reverts, Turns},
+    clock::Clock,
     config::Config,
     discovery::{discover, query_service},
     events::Events,
@@ -55,6 +55,8 @@ pub struct Context {
     pub events: Events,
     /// Tells machines.
     pub metrics: Metrics,
+    /// What time it is.
+    pub clock: Clock,
     /// Whose turn it is to get the operator's new defaults.
     pub turns: Turns<QueryRef>,
 }
@@ -151,18 +153,24 @@ impl Run<'_> {
                 Some(live) => self.running(live, &names),
                 None => state.applied.as_ref().map(|applied| applied.running.clone()).unwrap_or_default(),
             };
+            if state.remembered.is_none() {
+                state.remembered = memory::remembered(query, there).map(Arc::new);
+            }
             let known = Known {
                 config_map: there.wanted,
                 former_config_maps: there.former,
                 generation: known_generation(state, query),
+                remembered: state.remembered.as_deref(),
                 running,
                 query_service,
             };
-            let plan = match plan::plan(query, &discovery, &known, &context.config, Timestamp::now()) {
+            let now = context.clock.now();
+            let plan = match plan::plan(query, &discovery, &known, &context.config, now) {
                 Ok(plan) => plan,
                 Err(error) => return self.refuse(state, error.to_string()).await,
             };
             let running = known.running;
+            state.remembered = Some(Arc::clone(&plan.remembered));
             let rest = plan.rest();
             if live.is_none() && state.applied.as_ref().is_none_or(|applied| applied.rest != rest) {
                 full = true;
@@ -210,6 +218,7 @@ impl Run<'_> {
                 context.asker.ask(&query_ref(query), handle, &names.querier, document);
             }
             context.metrics.endpoints_of(query, &discovery, &summary.endpoints);
+            context.metrics.held_of(query, summary.held.as_ref().map_or(0, |held| held.services.len()));
             if full {
                 self.take_turns(state, &outcome, is_first);
             }
@@ -224,7 +233,10 @@ impl Run<'_> {
                 lacks_service_monitors: wants_service_monitor
                     && !context.indices.service_monitors.is_installed(),
             };
-            return self.finish(state, progress, outcome.again).await;
+            // That is no reason to look at everything.
+            let ends = summary.held.as_ref().map(|held| held.ends_in(context.clock.now()));
+            let again = outcome.again.into_iter().chain(ends).min();
+            return self.finish(state, progress, again).await;
         }
     }
 

@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use crds::{ThanosQuery, ThanosQueryStatus, thanos_query_status::Rollout};
-use jiff::Timestamp;
 use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{ResourceExt, runtime::controller::Action};
 use tokio::time::Instant;
@@ -54,7 +53,7 @@ impl Run<'_> {
             tracing::info!(%reason, pods, "rollout");
             context.metrics.rolled_out();
             context.events.send(&reference(query), &Happened::Rollout { pods, reason: reason.clone() });
-            state.rollout = Some(Rollout { time: Time(Timestamp::now()), reason, changes });
+            state.rollout = Some(Rollout { time: Time(context.clock.now()), reason, changes });
         }
         let now: BTreeSet<Rejected> = status::rejected(discovery, &plan.summary)
             .into_iter()
@@ -102,7 +101,7 @@ impl Run<'_> {
             progress,
             rollout: state.rollout.as_ref(),
             agents: &agents,
-            now: Timestamp::now(),
+            now: context.clock.now(),
         };
         let new = status::compute(&findings);
         let mut again = again;

@@ -9,7 +9,7 @@ use sd_agent::{
     render::render,
 };
 
-use super::{Delivery, Endpoints, Known, Workload};
+use super::{Delivery, Endpoints, Known, Remembered, Workload};
 
 /// The ConfigMap for `endpoints`, and those of earlier names that pods still read, with the same document.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,20 +20,33 @@ pub struct ConfigMaps {
     pub former: Vec<ConfigMap>,
 }
 
-/// The ConfigMaps for `endpoints`.
+/// What ConfigMaps are made from, besides the endpoints.
+#[derive(Clone, Copy)]
+pub struct Written<'a> {
+    /// The queriers.
+    pub workload: &'a Workload<'a>,
+    /// The release that they run.
+    pub version: ThanosVersion,
+    /// How endpoints reach them.
+    pub delivery: Delivery,
+    /// What is there.
+    pub known: &'a Known<'a>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// The ConfigMaps for `endpoints`, and for the next plan what it shall remember.
 ///
-/// While the document is the one that is there, everything stays byte for byte; else the generation grows.
+/// While the document is the one that is there, it and its envelope stay byte for byte; else the generation grows.
 ///
 /// # Errors
 /// When the document does not fit.
 pub fn config_maps(
-    workload: &Workload<'_>,
+    written: &Written<'_>,
     endpoints: &Endpoints,
-    version: ThanosVersion,
-    delivery: Delivery,
-    known: &Known<'_>,
-    now: Timestamp,
+    remembered: &Remembered,
 ) -> Result<ConfigMaps, TooLarge> {
+    let Written { workload, version, delivery, known, now } = *written;
     let is_wanted = delivery != Delivery::Flags || known.is_read_by_pods_of(workload.query);
     let former: Vec<&ConfigMap> =
         known.former_config_maps.iter().filter(|former| !has_thanos_own_file(former)).collect();
@@ -41,7 +54,8 @@ pub fn config_maps(
         return Ok(ConfigMaps::default());
     }
     let payload = payload(workload, endpoints, known, now)?;
-    let config_map = |name: &str, payload: Payload| {
+    let config_map = |name: &str, mut payload: Payload| {
+        remembered.put_into(&mut payload);
         let metadata = workload.object_meta(name);
         let mut config_map = ConfigMap { metadata, ..ConfigMap::default() };
         set_payload(&mut config_map, payload);

@@ -18,19 +18,25 @@ mod frontend_args;
 mod go_number;
 mod image;
 mod inputs;
+mod kept;
 mod listen;
 mod meta;
 mod monitor;
 mod pod;
 mod querier;
 mod query_args;
+mod remembered;
+mod removal_guard;
 mod replicas;
 mod running;
+mod selection;
 mod service;
 pub mod service_monitor;
 mod summary;
 mod thanos_args;
 mod together;
+
+use std::sync::Arc;
 
 use crds::{ThanosQuery, query_frontend::QueryFrontendSpec};
 use jiff::Timestamp;
@@ -48,9 +54,14 @@ pub use endpoints::{Endpoints, Flag};
 pub use image::{Image, VersionError};
 pub use meta::{Layer, NameError, Names, Workload};
 pub use monitor::Monitor;
+pub use remembered::{HeldRemoval, Missing, Remembered, RememberedError};
+pub use removal_guard::RemovalGuard;
 pub use replicas::Replicas;
 pub use running::{Running, RunningWorkload};
 pub use summary::{Delivery, DocumentId, Summary};
+
+use config_map::Written;
+use removal_guard::Present;
 
 use crate::{
     config::Config,
@@ -67,6 +78,8 @@ pub struct Known<'a> {
     pub former_config_maps: &'a [ConfigMap],
     /// Generation in the status of the ThanosQuery; it outlives the ConfigMap.
     pub generation: Option<u64>,
+    /// What the last plan left, of this process or of the one before.
+    pub remembered: Option<&'a Remembered>,
     /// What runs.
     pub running: Running,
     /// The query Service that the frontend shall ask, when there is a frontend.
@@ -81,6 +94,8 @@ pub struct Plan {
     pub names: Names,
     /// The endpoint document.
     pub config_maps: ConfigMaps,
+    /// What the next plan shall know of this one; the ConfigMaps have it, too.
+    pub remembered: Arc<Remembered>,
     /// The agent's right to read its ConfigMap.
     pub role: Option<Role>,
     /// Gives it to the pods.
@@ -142,12 +157,16 @@ pub fn plan(
     let workload = Workload::queriers(query, &names);
     let image = Image::of(workload.common, known.running.querier.version.as_deref(), workload.layer.field())?;
     let delivery = Delivery::of(query);
+    let mut told = Told::default();
+    let guard = RemovalGuard::of(query, &mut told.problems);
     let endpoints = Endpoints::of(discovery, image.version, config, delivery)?;
-    let config_maps = config_map::config_maps(&workload, &endpoints, image.version, delivery, known, now)?;
+    let written = Written { workload: &workload, version: image.version, delivery, known, now };
+    let Guarded { endpoints, config_maps, remembered } = guarded(&written, &guard, endpoints)?;
     let document = config_maps.wanted.as_ref().and_then(DocumentId::of);
     let args = query_args::query_args(query, image.version, delivery, &endpoints.flags);
     let listen = listen::Listen::of(&args.args);
-    let mut told = Told { problems: args.refused, remarks: args.remarks, query_service: None };
+    told.problems.extend(args.refused);
+    told.remarks.extend(args.remarks);
 
     let agent = agent::Agent { query, names: &names, config, version: image.version };
     let sidecars = match delivery {
@@ -203,6 +222,7 @@ pub fn plan(
             version: image.version,
             delivery,
             document,
+            held: remembered.held_removal(guard.hold_for),
             config_map: names.config_map.clone(),
             problems: told.problems,
             remarks: told.remarks,
@@ -210,11 +230,38 @@ pub fn plan(
             selector: selector.join(","),
         },
         config_maps,
+        remembered: Arc::new(remembered),
         names,
     })
 }
 
+/// The endpoints with those that are held, and how they are delivered.
+struct Guarded {
+    endpoints: Endpoints,
+    config_maps: ConfigMaps,
+    remembered: Remembered,
+}
+
+fn guarded(written: &Written<'_>, guard: &RemovalGuard, endpoints: Endpoints) -> Result<Guarded, PlanError> {
+    let Written { workload, delivery, known, now, .. } = *written;
+    let selection = selection::selection_hash(workload.query);
+    let owner = workload.query.metadata.uid.as_deref().unwrap_or_default();
+    let present = Present { owner, selection: &selection, endpoints: &endpoints };
+    let mut remembered = guard.judge(known.remembered, present, now);
+    if remembered.held().next().is_some() {
+        let kept = endpoints.clone().keeping(&remembered, delivery)?;
+        if let Ok(config_maps) = config_map::config_maps(written, &kept, &remembered) {
+            return Ok(Guarded { endpoints: kept, config_maps, remembered });
+        }
+        // There is no room for both, and what is there matters more than what is not.
+        remembered = remembered.without_missing();
+    }
+    let config_maps = config_map::config_maps(written, &endpoints, &remembered)?;
+    Ok(Guarded { endpoints, config_maps, remembered })
+}
+
 /// What is told about a plan while it is made.
+#[derive(Default)]
 struct Told {
     problems: Vec<String>,
     remarks: Vec<String>,
@@ -311,8 +358,17 @@ impl Known<'_> {
 impl Plan {
     /// Hash of everything but the ConfigMaps: while it stays, only endpoints have changed.
     pub fn rest(&self) -> String {
-        let Self { names: _, config_maps: _, summary: _, role, role_binding, queriers, balanced, frontend } =
-            self;
+        let Self {
+            names: _,
+            config_maps: _,
+            remembered: _,
+            summary: _,
+            role,
+            role_binding,
+            queriers,
+            balanced,
+            frontend,
+        } = self;
         let frontend = frontend.as_ref().map(WorkloadPlan::to_json);
         let all = json!([role, role_binding, queriers.to_json(), balanced, frontend]);
         sha256_hex(all.to_string().as_bytes())

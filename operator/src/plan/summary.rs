@@ -7,7 +7,7 @@ use crds::{
 use k8s_openapi::api::core::v1::ConfigMap;
 use sd_agent::ThanosVersion;
 
-use super::{Endpoints, payload_of};
+use super::{Endpoints, HeldRemoval, payload_of};
 
 /// What a plan was made from, for status and Events.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct Summary {
     pub delivery: Delivery,
     /// Generation and hash of the document.
     pub document: Option<DocumentId>,
+    /// Services that are missing and whose endpoints stay.
+    pub held: Option<HeldRemoval>,
     /// Name of the ConfigMap that carries it.
     pub config_map: String,
     /// Parts of the spec that are left out, each with field, reason and remedy.

@@ -3,9 +3,10 @@
 use crds::{
     ThanosQuery, ThanosQueryStatus,
     names::{conditions, reasons},
-    thanos_query_status::{DocumentStatus, EndpointCounts, RejectedService, Rollout},
+    thanos_query_status::{DocumentStatus, EndpointCounts, HeldRemoval, RejectedService, Rollout},
 };
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sd_agent::{EndpointType, ThanosVersion};
 
 use super::{
@@ -16,11 +17,11 @@ use super::{
 use crate::{
     apply::Waits,
     discovery::{Discovery, Rejected},
-    plan::{Delivery, Summary},
+    plan::{self, Delivery, Summary},
     query_state::Deployments,
 };
 
-/// Services in `status.rejected` at most.
+/// Services in `status.rejected` and `status.heldRemoval` at most.
 const SHOWN: usize = 20;
 
 /// What a status is made from.
@@ -82,7 +83,8 @@ pub fn compute(findings: &Findings<'_>) -> ThanosQueryStatus {
             keep = old.conditions.iter().map(|condition| condition.type_.as_str()).collect();
         }
         Progress::Refused(message) => {
-            keep.push(conditions::ENDPOINTS_SYNCED);
+            // What is held stays held.
+            keep.extend([conditions::ENDPOINTS_SYNCED, conditions::REMOVAL_HELD]);
             wanted.push(Wanted {
                 type_: conditions::READY,
                 status: Verdict::False,
@@ -105,6 +107,7 @@ pub fn compute(findings: &Findings<'_>) -> ThanosQueryStatus {
             status.version = Some(summary.version.to_string());
             status.endpoints = Some(counts(summary, all.len()));
             status.rejected = all.iter().take(SHOWN).map(|rejected| rejected_service(rejected)).collect();
+            status.held_removal = summary.held.as_ref().map(held_removal);
             status.document = summary.document.as_ref().map(|document| DocumentStatus {
                 config_map: summary.config_map.clone(),
                 generation: i64::try_from(document.generation).unwrap_or(i64::MAX),
@@ -166,6 +169,9 @@ fn warnings(
     if !summary.problems.is_empty() {
         all.push(warning(conditions::INVALID, reasons::INVALID_FIELD, summary.problems.join("; ")));
     }
+    if let Some(held) = &summary.held {
+        all.push(warning(conditions::REMOVAL_HELD, reasons::OVER_THE_LIMIT, held.message()));
+    }
     if !summary.remarks.is_empty() {
         all.push(warning(conditions::REMARKS, reasons::REMARKS, summary.remarks.join("; ")));
     }
@@ -211,6 +217,16 @@ fn rejected_service(rejected: &Rejected) -> RejectedService {
         name: rejected.service.clone(),
         reason: rejected.reason.word().to_owned(),
         message: rejected.reason.message(),
+    }
+}
+
+fn held_removal(held: &plan::HeldRemoval) -> HeldRemoval {
+    let plan::HeldRemoval { number, services, until } = held;
+    HeldRemoval {
+        generation: i64::try_from(*number).unwrap_or(i64::MAX),
+        count: int(services.len()),
+        services: services.iter().take(SHOWN).map(ToString::to_string).collect(),
+        until: Time(*until),
     }
 }
 

@@ -73,7 +73,9 @@ async fn a_service_deleted_while_the_watch_is_broken_is_noticed_at_the_next_list
 async fn a_service_that_is_relabelled_concerns_those_that_select_it_before_or_after_and_nobody_else() {
     let api = FakeApi::new();
     for name in ["red", "green", "blue"] {
-        api.apply(query(name, &format!("customStoreLabelSelector: {{matchLabels: {{for: {name}}}}}")));
+        let selector = format!("customStoreLabelSelector: {{matchLabels: {{for: {name}}}}}");
+        // The only Service goes, and that is what this is about.
+        api.apply(query(name, &format!("{selector}, serviceDiscovery: {{removalGuard: {{holdFor: 0s}}}}")));
     }
     api.apply(store("a"));
     api.edit("demo/services/a", |object| object["metadata"]["labels"]["for"] = "red".into());
@@ -91,14 +93,13 @@ async fn a_service_that_is_relabelled_concerns_those_that_select_it_before_or_af
 #[tokio::test(start_paused = true)]
 async fn a_service_that_loses_its_label_or_is_being_deleted_counts_no_more() {
     let (api, _operator) = FakeApi::at_rest("").await;
-    api.apply(store("b"));
-    api.apply(store("c"));
-    api.eventually(|| api.endpoints("global") == ["a", "b", "c"]).await;
+    ["b", "c", "d"].iter().for_each(|name| api.apply(store(name)));
+    api.eventually(|| api.endpoints("global") == ["a", "b", "c", "d"]).await;
     api.edit("demo/services/b", |object| object["metadata"]["labels"] = serde_json::json!({}));
     api.edit("demo/services/c", |object| {
         object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into()
     });
-    api.eventually(|| api.endpoints("global") == ["a"]).await;
+    api.eventually(|| api.endpoints("global") == ["a", "d"]).await;
 }
 
 #[tokio::test(start_paused = true)]

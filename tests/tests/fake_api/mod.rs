@@ -19,6 +19,7 @@ mod store;
 
 use std::{collections::BTreeMap, panic::Location, sync::Arc, time::Duration};
 
+use ::operator::clock::Clock;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
 use serde_json::{Value, json};
@@ -35,6 +36,8 @@ use store::Key;
 #[derive(Clone)]
 pub struct FakeApi {
     server: Arc<Server>,
+    /// Of every operator: it goes on when one is started again.
+    clock: Clock,
 }
 
 /// A fault that is in force until it is lifted.
@@ -51,7 +54,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 impl FakeApi {
     /// Without objects.
     pub fn new() -> Self {
-        Self { server: Server::new() }
+        Self { server: Server::new(), clock: Clock::start() }
     }
 
     /// A client of this server.

@@ -70,7 +70,8 @@ impl FakeApi {
             cluster_domain: "cluster.local".into(),
             default_rollouts,
         };
-        let operator = Operator { client: self.client(), config, scopes, instance: "test".into(), listener };
+        let (client, clock) = (self.client(), self.clock);
+        let operator = Operator { client, clock, config, scopes, instance: "test".into(), listener };
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(operator.run(async move { drop(stopped.await) }));
         Running { stop, task, admin }

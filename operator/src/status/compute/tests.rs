@@ -30,6 +30,7 @@ fn summary() -> Summary {
         version: ThanosVersion::new(0, 42, 4),
         delivery: Delivery::Agent { api: true },
         document: Some(DocumentId { generation: 7, sha256: "abc".into() }),
+        held: None,
         config_map: "cm".into(),
         problems: vec![],
         remarks: vec![],
