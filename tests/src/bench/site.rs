@@ -272,7 +272,11 @@ fn query(variant: &Variant) -> Value {
             "replicas": REPLICAS,
             "version": variant.version,
             "customStoreLabelSelector": {"matchLabels": {SELECTED: "store"}},
-            "serviceDiscovery": {"refreshInterval": variant.refresh_interval},
+            // At the end everything is removed, and that is measured like the rest.
+            "serviceDiscovery": {
+                "refreshInterval": variant.refresh_interval,
+                "removalGuard": {"holdFor": "0s"},
+            },
         },
     })
 }

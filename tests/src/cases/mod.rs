@@ -22,6 +22,7 @@ mod handover;
 mod kitchen_sink;
 mod modes;
 mod ordinary;
+mod removals;
 mod replicas;
 pub mod run;
 mod schema;
@@ -41,6 +42,7 @@ pub fn all() -> Vec<Case> {
         bad_input::cases(),
         handover::cases(),
         modes::cases(),
+        removals::cases(),
         faults::cases(),
         unreadable::cases(),
         kitchen_sink::cases(),

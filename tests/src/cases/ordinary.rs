@@ -29,8 +29,9 @@ pub fn cases() -> Vec<Case> {
 
 async fn comes_and_goes(world: World, version: &str) -> Result<()> {
     world.stores([Store::new("a"), Store::new("b").without_service()]).await?;
-    let queriers =
-        world.ready_thanos_query("global", &format!("{{replicas: 2, version: {version}}}")).await?;
+    // One of two comes and goes faster than a person does it; that removals go at once is what this is about.
+    let spec = "replicas: 2, serviceDiscovery: {removalGuard: {holdFor: 0s}}";
+    let queriers = world.ready_thanos_query("global", &format!("{{{spec}, version: {version}}}")).await?;
     queriers.every_pod_lists(&["a"]).await?;
     let before = queriers.snapshot().await?;
     let always = queriers.always_listed("a");

@@ -82,7 +82,9 @@ async fn autoscaler_at_rest(world: World) -> Result<()> {
 
 async fn scaled_by_hand(world: World) -> Result<()> {
     world.store(Store::new("a").without_service()).await?;
-    let queriers = world.ready_thanos_query("global", "{replicas: 1}").await?;
+    // The only store goes, as a change that costs no pod.
+    let spec = "{replicas: 1, serviceDiscovery: {removalGuard: {holdFor: 0s}}}";
+    let queriers = world.ready_thanos_query("global", spec).await?;
     let workload = Workload::of_queriers(&world, "global");
     world.kubectl(&["scale", "deployment/thanos-query-global", "--replicas=2"], "").await?;
     workload.settled_at(2).await?;
