@@ -16,9 +16,10 @@ mod endpoints;
 mod frontend;
 mod frontend_args;
 mod go_number;
+mod guarded;
+mod held_removal;
 mod image;
 mod inputs;
-mod kept;
 mod listen;
 mod meta;
 mod monitor;
@@ -51,17 +52,18 @@ use serde_json::json;
 
 pub use config_map::{ConfigMaps, has_thanos_own_file, payload_of, set_payload};
 pub use endpoints::{Endpoints, Flag};
+pub use held_removal::HeldRemoval;
 pub use image::{Image, VersionError};
 pub use meta::{Layer, NameError, Names, Workload};
 pub use monitor::Monitor;
-pub use remembered::{HeldRemoval, Missing, Remembered, RememberedError};
+pub use remembered::{Missing, Remembered, RememberedError};
 pub use removal_guard::RemovalGuard;
 pub use replicas::Replicas;
 pub use running::{Running, RunningWorkload};
 pub use summary::{Delivery, DocumentId, Summary};
 
 use config_map::Written;
-use removal_guard::Present;
+use guarded::{Guarded, guarded};
 
 use crate::{
     config::Config,
@@ -233,31 +235,6 @@ pub fn plan(
         remembered: Arc::new(remembered),
         names,
     })
-}
-
-/// The endpoints with those that are held, and how they are delivered.
-struct Guarded {
-    endpoints: Endpoints,
-    config_maps: ConfigMaps,
-    remembered: Remembered,
-}
-
-fn guarded(written: &Written<'_>, guard: &RemovalGuard, endpoints: Endpoints) -> Result<Guarded, PlanError> {
-    let Written { workload, delivery, known, now, .. } = *written;
-    let selection = selection::selection_hash(workload.query);
-    let owner = workload.query.metadata.uid.as_deref().unwrap_or_default();
-    let present = Present { owner, selection: &selection, endpoints: &endpoints };
-    let mut remembered = guard.judge(known.remembered, present, now);
-    if remembered.held().next().is_some() {
-        let kept = endpoints.clone().keeping(&remembered, delivery)?;
-        if let Ok(config_maps) = config_map::config_maps(written, &kept, &remembered) {
-            return Ok(Guarded { endpoints: kept, config_maps, remembered });
-        }
-        // There is no room for both, and what is there matters more than what is not.
-        remembered = remembered.without_missing();
-    }
-    let config_maps = config_map::config_maps(written, &endpoints, &remembered)?;
-    Ok(Guarded { endpoints, config_maps, remembered })
 }
 
 /// What is told about a plan while it is made.

@@ -3,12 +3,8 @@
 //! It lies in the ConfigMap beside the document, under a key that agents do not read, so that it outlives the
 //! operator. Somebody may have edited it: what is not exactly as it is written here counts as nothing.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crds::names::annotations::ACCEPT_REMOVAL;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ConfigMap;
 use sd_agent::{
@@ -17,7 +13,7 @@ use sd_agent::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::payload_of;
+use super::{HeldRemoval, payload_of};
 use crate::discovery::ServiceName;
 
 /// Key of the plain text, in `data`.
@@ -59,17 +55,6 @@ pub struct Missing {
     pub held: bool,
     /// What was written for it.
     pub addresses: Vec<Address>,
-}
-
-/// A removal that is held, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldRemoval {
-    /// Its number; whoever says it accepts this removal and no other.
-    pub number: u64,
-    /// The Services that would go, sorted.
-    pub services: Vec<ServiceName>,
-    /// When the first of them goes.
-    pub until: Timestamp,
 }
 
 /// What is remembered in a ConfigMap cannot be read.
@@ -157,32 +142,6 @@ impl Remembered {
     /// When nothing can be held.
     pub fn without_missing(self) -> Self {
         Self { missing: BTreeMap::new(), newcomers: BTreeSet::new(), ..self }
-    }
-}
-
-// === impl HeldRemoval ===
-
-impl HeldRemoval {
-    /// How long it is until the first of them goes.
-    pub fn ends_in(&self, now: Timestamp) -> Duration {
-        Duration::try_from(self.until.duration_since(now)).unwrap_or_default()
-    }
-
-    /// What a person is told: which Services, until when, and the two ways out of it.
-    pub fn message(&self) -> String {
-        const NAMED: usize = 3;
-        let Self { number, services, until } = self;
-        let mut named: Vec<String> = services.iter().take(NAMED).map(ServiceName::to_string).collect();
-        let more = services.len().saturating_sub(NAMED);
-        if more > 0 {
-            named.push(format!("{more} more"));
-        }
-        let (count, named) = (services.len(), named.join(", "));
-        let are = if count == 1 { "Service is" } else { "Services are" };
-        format!(
-            "{count} {are} gone at once: {named}. Endpoints stay until {until}. If they shall go now, set the annotation \
-             {ACCEPT_REMOVAL}={number}; if not, give the Services back their labels and ports"
-        )
     }
 }
 

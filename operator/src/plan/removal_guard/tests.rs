@@ -294,7 +294,7 @@ proptest! {
                 let known = state.services.get(name);
                 let known = known.or_else(|| state.missing.get(name).map(|own| &own.addresses));
                 prop_assert_eq!(Some(&missing.addresses), known);
-                let since = *vanished.entry(name.clone()).or_insert(missing.since.as_second() - at(0).as_second());
+                let since = *vanished.entry(name.clone()).or_insert_with(|| missing.since.duration_since(at(0)).as_secs());
                 prop_assert!(now < since + HOLD, "{name} since {since}, now {now}");
             }
             let is_held = |state: &Remembered, name| state.missing.get(name).is_some_and(|own: &Missing| own.held);

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     apply::DefaultsWait,
     discovery::Reason,
-    plan::{DocumentId, Endpoints},
+    plan::{DocumentId, Endpoints, HeldRemoval},
 };
 
 fn query() -> ThanosQuery {
@@ -79,6 +79,43 @@ fn with_waits(
 fn condition<'a>(status: &'a ThanosQueryStatus, type_: &str) -> Option<(&'a str, &'a str)> {
     let found = status.conditions.iter().find(|condition| condition.type_ == type_)?;
     Some((&found.status, &found.reason))
+}
+
+#[test]
+fn a_removal_that_is_held_is_told_until_it_is_over_also_while_the_spec_is_refused() {
+    let names = (0..25).map(|number| format!("demo/s{number:02}").parse().expect("a name"));
+    let held = HeldRemoval { number: 17, services: names.collect(), until: Timestamp::UNIX_EPOCH };
+    let holding = Summary { held: Some(held), ..summary() };
+    let status = done(&ThanosQueryStatus::default(), &holding, &Discovery::default(), None);
+    let told = status.held_removal.clone().expect("told");
+    assert_eq!((told.generation, told.count, told.services.len()), (17, 25, SHOWN));
+    assert_eq!(told.services[0], "demo/s00");
+    let message = |status: &ThanosQueryStatus| {
+        let mut all = status.conditions.iter().filter(|own| own.type_ == conditions::REMOVAL_HELD);
+        all.next().map(|own| own.message.clone())
+    };
+    let text = message(&status).expect("the condition");
+    for words in [
+        "25 Services are gone",
+        "demo/s00, demo/s01, demo/s02, 22 more",
+        "until 1970-01-01T00:00:00Z",
+        "operator.thanos.io/accept-removal=17",
+        "give the Services back",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+
+    let refused = compute(&Findings {
+        query: &query(),
+        old: &status,
+        progress: Progress::Refused("no".into()),
+        rollout: None,
+        agents: &AgentAnswers::default(),
+        now: Timestamp::UNIX_EPOCH,
+    });
+    assert_eq!((message(&refused), &refused.held_removal), (Some(text), &status.held_removal));
+    let over = done(&refused, &summary(), &Discovery::default(), None);
+    assert_eq!((message(&over), over.held_removal), (None, None));
 }
 
 #[test]

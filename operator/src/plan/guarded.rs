@@ -1,0 +1,110 @@
+//! Endpoints of Services that are missing and held: they stay as they were written last.
+
+use std::collections::BTreeSet;
+
+use sd_agent::{Address, Document, Endpoint, document::DocumentError};
+
+use super::{
+    ConfigMaps, Delivery, Endpoints, PlanError, Remembered, RemovalGuard,
+    config_map::{Written, config_maps},
+    endpoints::flags,
+    removal_guard::Present,
+    selection::selection_hash,
+};
+
+/// The endpoints with those that are held, and how they are delivered.
+pub struct Guarded {
+    /// What is written.
+    pub endpoints: Endpoints,
+    /// The ConfigMaps with it.
+    pub config_maps: ConfigMaps,
+    /// What the next plan shall know.
+    pub remembered: Remembered,
+}
+
+/// Writes `endpoints`, with those of Services that are missing as far as `guard` holds them.
+///
+/// # Errors
+/// When they make no valid document, or do not fit even without what is held.
+pub fn guarded(
+    written: &Written<'_>,
+    guard: &RemovalGuard,
+    endpoints: Endpoints,
+) -> Result<Guarded, PlanError> {
+    let Written { workload, delivery, known, now, .. } = *written;
+    let selection = selection_hash(workload.query);
+    let owner = workload.query.metadata.uid.as_deref().unwrap_or_default();
+    let present = Present { owner, selection: &selection, endpoints: &endpoints };
+    let mut remembered = guard.judge(known.remembered, present, now);
+    if remembered.held().next().is_some() {
+        let kept = endpoints.clone().keeping(&remembered, delivery)?;
+        if let Ok(config_maps) = config_maps(written, &kept, &remembered) {
+            return Ok(Guarded { endpoints: kept, config_maps, remembered });
+        }
+        // There is no room for both, and what is there matters more than what is not.
+        remembered = remembered.without_missing();
+    }
+    let config_maps = config_maps(written, &endpoints, &remembered)?;
+    Ok(Guarded { endpoints, config_maps, remembered })
+}
+
+// === impl Endpoints ===
+
+impl Endpoints {
+    /// With the endpoints that `remembered` holds, as ordinary ones. One that another Service has now stays its own.
+    ///
+    /// # Errors
+    /// As [`Endpoints::of`].
+    fn keeping(self, remembered: &Remembered, delivery: Delivery) -> Result<Self, DocumentError> {
+        let mut endpoints = self.document.endpoints().to_vec();
+        let mut taken: BTreeSet<Address> = endpoints.iter().map(|endpoint| endpoint.file.clone()).collect();
+        for address in remembered.held().flat_map(|(_, missing)| &missing.addresses) {
+            if taken.insert(address.clone()) {
+                endpoints.push(Endpoint::regular(address.clone()));
+            }
+        }
+        let document = Document::new(endpoints)?;
+        Ok(Self { flags: flags(&document, delivery), document, ..self })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::plan::Missing;
+
+    fn holding(addresses: &[&str]) -> Remembered {
+        let missing = |address: &&str| {
+            let addresses = vec![address.parse().expect("an address")];
+            let name = format!("demo/{}", address.split('.').next().unwrap_or_default());
+            let held = Missing { since: Timestamp::UNIX_EPOCH, held: true, addresses };
+            (name.parse().expect("a name"), held)
+        };
+        Remembered {
+            missing: addresses.iter().map(missing).collect::<BTreeMap<_, _>>(),
+            ..Remembered::default()
+        }
+    }
+
+    #[test]
+    fn what_is_held_is_an_ordinary_endpoint_and_one_that_another_service_has_is_not_written_twice() {
+        let strict: Address = "b.demo:1".parse().expect("an address");
+        let there = Endpoint::flagged(sd_agent::EndpointType::Strict, strict.clone(), strict);
+        let endpoints = Endpoints {
+            document: Document::new(vec![there.clone()]).expect("a document"),
+            ..Endpoints::default()
+        };
+        let remembered = holding(&["a.demo:1", "b.demo:1"]);
+        let delivery = Delivery::Agent { api: true };
+        let with = endpoints.clone().keeping(&remembered, delivery).expect("a document");
+        let ordinary = Endpoint::regular("a.demo:1".parse().expect("an address"));
+        assert_eq!(with.document.endpoints(), [ordinary, there]);
+        assert_eq!(with.flags.len(), 1, "{:?}", with.flags);
+        let flags = endpoints.keeping(&remembered, Delivery::Flags).expect("a document").flags;
+        assert_eq!(flags.len(), 2, "where everything is a flag, what is held is one, too: {flags:?}");
+    }
+}
