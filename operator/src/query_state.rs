@@ -90,6 +90,8 @@ pub struct QueryState {
     pub rollout: Option<Rollout>,
     /// What of the spec cannot be done and was told by an Event.
     pub refused: Option<String>,
+    /// ThanosQuery objects with which it would query in a circle, as `namespace/name`.
+    pub loops: BTreeSet<String>,
     /// Services for which an Event was sent.
     pub told: Option<BTreeSet<Rejected>>,
 }

@@ -8,6 +8,8 @@ mod endpoints;
 mod failures;
 #[path = "fake_api/cases_fake.rs"]
 mod fake;
+#[path = "fake_api/cases_namespaces.rs"]
+mod namespaces;
 #[path = "fake_api/cases_objects.rs"]
 mod objects;
 #[path = "fake_api/cases_queries.rs"]

@@ -5,7 +5,7 @@ mod memory;
 mod outcome;
 mod report;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crds::{
     ThanosQuery,
@@ -15,7 +15,10 @@ use crds::{
     },
 };
 use jiff::Timestamp;
-use kube::{Client, runtime::controller::Action};
+use kube::{
+    Client,
+    runtime::{controller::Action, reflector::ObjectRef},
+};
 use tokio::time::Instant;
 
 pub use outcome::{Error, reconcile, retry};
@@ -26,7 +29,7 @@ use memory::{config_maps, known_generation};
 use crate::{
     apply::{self, ApplyError, Outcome, Pace, Reverts, Turns},
     config::Config,
-    discovery::{discover, query_service},
+    discovery::{Namespaces, discover, query_service},
     events::Events,
     metrics::Metrics,
     plan::{self, DocumentId, Known, Names, Plan, Running, RunningWorkload},
@@ -34,7 +37,7 @@ use crate::{
     seen::Seen,
     snapshot::{self, Live, Reading},
     status::{Asker, Progress},
-    watch::{Indices, QueryRef, Wakes, query_ref},
+    watch::{Indices, QueryRef, Scope, Wakes, query_ref},
 };
 
 /// What every reconcile uses.
@@ -43,6 +46,8 @@ pub struct Context {
     pub client: Client,
     /// Settings.
     pub config: Config,
+    /// The namespaces that it works in.
+    pub scopes: Vec<Scope>,
     /// What is watched.
     pub indices: Indices,
     /// Wakes ThanosQuery objects.
@@ -86,8 +91,12 @@ async fn steps(query: &ThanosQuery, context: &Context) -> Result<Action, Error> 
     // Before the lists are complete a missing Service means nothing. Their completion wakes us.
     let namespace = own.namespace.as_deref().unwrap_or_default();
     let needs_query_services = query.spec.query_frontend.is_some();
+    // Whoever has a bad selector is told so further on.
+    let is_complete_beyond =
+        |namespaces: Namespaces| context.indices.are_complete_beyond(&namespaces, &context.scopes);
     if !context.indices.are_complete_for(namespace)
         || needs_query_services && !context.indices.query_services_complete_for(namespace)
+        || !Namespaces::of(query).map_or(true, is_complete_beyond)
     {
         return Ok(Action::await_change());
     }
@@ -123,10 +132,15 @@ impl Run<'_> {
             Ok(names) => names,
             Err(error) => return self.refuse(state, error.to_string()).await,
         };
+        let namespaces = match Namespaces::of(query) {
+            Ok(namespaces) => namespaces,
+            Err(error) => return self.refuse(state, error.to_string()).await,
+        };
         let mut conflicts = 0;
         loop {
             // 1. snapshot (client, when more than endpoints may have changed)
-            let watched = snapshot::watched(&context.indices, &names.namespace);
+            let rights = context.indices.rights(&context.scopes, context.config.needs_consent);
+            let watched = snapshot::watched(&context.indices, &context.wakes, &namespaces, rights);
             let live = if full {
                 // The marks that led here are spent: whatever fails from now on, the next look is a full one, too.
                 state.applied = None;
@@ -141,6 +155,7 @@ impl Run<'_> {
                 Ok(discovery) => discovery,
                 Err(error) => return self.refuse(state, error.to_string()).await,
             };
+            self.wake_around(state, &discovery.loops);
             let query_services = snapshot::query_services(&context.indices, &names.namespace);
             let has_frontend = query.spec.query_frontend.is_some();
             let query_service = has_frontend.then(|| query_service(query, &query_services));
@@ -209,7 +224,8 @@ impl Run<'_> {
                 let document = summary.document.as_ref().filter(|_| summary.has_agents());
                 context.asker.ask(&query_ref(query), handle, &names.querier, document);
             }
-            context.metrics.endpoints_of(query, &discovery, &summary.endpoints);
+            let changed = outcome.config_map.as_ref().and_then(plan::meta_of).map(|meta| meta.written_at);
+            context.metrics.endpoints_of(query, &discovery, &summary.endpoints, changed);
             if full {
                 self.take_turns(state, &outcome, is_first);
             }
@@ -226,6 +242,16 @@ impl Run<'_> {
             };
             return self.finish(state, progress, outcome.again).await;
         }
+    }
+
+    // They see a circle, or its end, only when they look again.
+    fn wake_around(&self, state: &mut QueryState, loops: &BTreeSet<String>) {
+        for other in state.loops.symmetric_difference(loops) {
+            if let Some((namespace, name)) = other.split_once('/') {
+                self.context.wakes.one(&ObjectRef::new(name).within(namespace));
+            }
+        }
+        state.loops.clone_from(loops);
     }
 
     fn reading(&self, state: &QueryState) -> Reading {

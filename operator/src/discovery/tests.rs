@@ -10,8 +10,15 @@ fn query(spec: &str) -> ThanosQuery {
 }
 
 fn service(name: &str, labels: &str, spec: &str) -> Arc<StoreApiService> {
-    let yaml =
-        format!("{{metadata: {{name: {name}, namespace: demo, labels: {{{labels}}}}}, spec: {{{spec}}}}}");
+    service_in("demo", name, labels, spec)
+}
+
+/// With the labels that every StoreAPI Service has.
+fn service_in(namespace: &str, name: &str, labels: &str, spec: &str) -> Arc<StoreApiService> {
+    let store_api = "operator.thanos.io/store-api: 'true', app.kubernetes.io/part-of: thanos";
+    let yaml = format!(
+        "{{metadata: {{name: {name}, namespace: {namespace}, labels: {{{store_api}, {labels}}}}}, spec: {{{spec}}}}}"
+    );
     Arc::new(serde_saphyr::from_str::<Service>(&yaml).expect("a Service").into())
 }
 
@@ -19,7 +26,7 @@ const GRPC: &str = "clusterIP: 10.0.0.1, ports: [{name: grpc, port: 80, targetPo
 const HEADLESS: &str = "clusterIP: None, ports: [{name: grpc, port: 80, targetPort: 10901}]";
 
 fn found(spec: &str, services: Vec<Arc<StoreApiService>>) -> Discovery {
-    discover(&query(spec), &Watched { services, slices: vec![] }).expect("readable selector")
+    discover(&query(spec), &Watched { services, ..Watched::default() }).expect("readable selector")
 }
 
 fn names(discovery: &Discovery) -> Vec<&str> {
@@ -84,7 +91,7 @@ fn services_of_other_namespaces_and_its_own_are_not_taken() {
 fn a_service_being_deleted_does_not_count() {
     let mut going = (*service("a", "", GRPC)).clone();
     going.deleting = true;
-    assert_eq!(found("", vec![Arc::new(going)]), Discovery::default());
+    assert_eq!(found("", vec![Arc::new(going)]), Discovery::default(), "and nobody is told");
 }
 
 #[test]
@@ -92,7 +99,11 @@ fn a_headless_service_takes_port_and_host_names_from_its_slices() {
     let slice = "{metadata: {name: s-1, namespace: demo, labels: {kubernetes.io/service-name: s}}, addressType: IPv4, \
                  ports: [{name: grpc, port: 19090}], endpoints: [{addresses: [10.0.0.2], hostname: s-1}, {addresses: [10.0.0.1], hostname: s-0}]}";
     let slice: StoreApiSlice = serde_saphyr::from_str::<EndpointSlice>(slice).expect("a slice").into();
-    let watched = Watched { services: vec![service("s", "", HEADLESS)], slices: vec![Arc::new(slice)] };
+    let watched = Watched {
+        services: vec![service("s", "", HEADLESS)],
+        slices: vec![Arc::new(slice)],
+        ..Watched::default()
+    };
     let discovery = discover(&query(""), &watched).expect("readable");
     assert_eq!(
         discovery.stores[0].reach,

@@ -36,19 +36,24 @@ static QUERIER_DEFAULTS: LazyLock<Value> = LazyLock::new(nothing_written::<Thano
 static FRONTEND_DEFAULTS: LazyLock<Value> = LazyLock::new(nothing_written::<QueryFrontendSpec>);
 
 fn nothing_written<T: DeserializeOwned + Serialize>() -> Value {
-    json!(serde_json::from_value::<T>(json!({})).ok())
+    without_what_is_not_of_pods(json!(serde_json::from_value::<T>(json!({})).ok()))
+}
+
+fn without_what_is_not_of_pods(mut section: Value) -> Value {
+    if let Some(discovery) = section.get_mut("serviceDiscovery").and_then(Value::as_object_mut) {
+        discovery.retain(|field, _| !NOT_OF_PODS_IN_DISCOVERY.contains(&field.as_str()));
+    }
+    section
 }
 
 /// The hash of what is said about the pods of `workload`, `more` included: images, flags.
 pub fn hash_of(workload: &Workload<'_>, more: &[String]) -> String {
     let spec = &workload.query.spec;
-    let (mut section, defaults) = match workload.layer {
+    let (section, defaults) = match workload.layer {
         Layer::Querier => (json!(spec), &*QUERIER_DEFAULTS),
         Layer::Frontend => (json!(spec.query_frontend), &*FRONTEND_DEFAULTS),
     };
-    if let Some(discovery) = section.get_mut("serviceDiscovery").and_then(Value::as_object_mut) {
-        discovery.retain(|field, _| !NOT_OF_PODS_IN_DISCOVERY.contains(&field.as_str()));
-    }
+    let section = without_what_is_not_of_pods(section);
     let mut extra = more.to_vec();
     extra.extend(workload.pod_labels().into_iter().map(|(label, value)| format!("{label}={value}")));
     inputs_hash(section, defaults, &NOT_OF_PODS, &extra)

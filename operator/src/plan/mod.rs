@@ -4,6 +4,7 @@
 
 mod access;
 mod additional_args;
+mod additional_endpoints;
 mod agent;
 mod arg;
 mod cache;
@@ -32,7 +33,7 @@ mod summary;
 mod thanos_args;
 mod together;
 
-use crds::{ThanosQuery, query_frontend::QueryFrontendSpec};
+use crds::{ThanosQuery, query_frontend::QueryFrontendSpec, service_discovery::Resolve};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -43,7 +44,7 @@ use k8s_openapi::api::{
 use sd_agent::{ThanosVersion, payload::sha256_hex};
 use serde_json::json;
 
-pub use config_map::{ConfigMaps, has_thanos_own_file, payload_of, set_payload};
+pub use config_map::{ConfigMaps, has_thanos_own_file, meta_of, payload_of, set_payload};
 pub use endpoints::{Endpoints, Flag};
 pub use image::{Image, VersionError};
 pub use meta::{Layer, NameError, Names, Workload};
@@ -127,6 +128,9 @@ pub enum PlanError {
     TooLarge(#[from] sd_agent::payload::TooLarge),
 }
 
+const SLICES_AS_FLAGS: &str = "spec.serviceDiscovery.resolve: EndpointSlice has no effect in mode Flags, where every \
+                               change of a pod would replace the queriers; names are used";
+
 /// Plans everything for `query`.
 ///
 /// # Errors
@@ -142,12 +146,18 @@ pub fn plan(
     let workload = Workload::queriers(query, &names);
     let image = Image::of(workload.common, known.running.querier.version.as_deref(), workload.layer.field())?;
     let delivery = Delivery::of(query);
-    let endpoints = Endpoints::of(discovery, image.version, config, delivery)?;
+    let (additional, problems) =
+        additional_endpoints::additional_endpoints(query, &names, image.version, &config.cluster_domain);
+    let endpoints = Endpoints::of(discovery, &additional, image.version, config, delivery)?;
     let config_maps = config_map::config_maps(&workload, &endpoints, image.version, delivery, known, now)?;
     let document = config_maps.wanted.as_ref().and_then(DocumentId::of);
     let args = query_args::query_args(query, image.version, delivery, &endpoints.flags);
     let listen = listen::Listen::of(&args.args);
-    let mut told = Told { problems: args.refused, remarks: args.remarks, query_service: None };
+    let mut told = Told { problems, remarks: args.remarks, query_service: None };
+    told.problems.extend(args.refused);
+    if delivery == Delivery::Flags && query.spec.service_discovery.resolve == Resolve::EndpointSlice {
+        told.remarks.push(SLICES_AS_FLAGS.to_owned());
+    }
 
     let agent = agent::Agent { query, names: &names, config, version: image.version };
     let sidecars = match delivery {

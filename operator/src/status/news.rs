@@ -7,7 +7,7 @@ use crate::events::Happened;
 
 /// What a person is told by an Event when `new` follows `old`: each warning once, when it comes or changes.
 pub fn news(old: &ThanosQueryStatus, new: &ThanosQueryStatus) -> Vec<Happened> {
-    const TOLD: [&str; 7] = [
+    const TOLD: [&str; 9] = [
         conditions::INVALID,
         conditions::FOREIGN_OBJECT,
         conditions::APPLY_FAILED,
@@ -15,6 +15,8 @@ pub fn news(old: &ThanosQueryStatus, new: &ThanosQueryStatus) -> Vec<Happened> {
         conditions::DEFAULTS_OUTDATED,
         conditions::SERVICE_MONITOR_MISSING,
         conditions::QUERY_SERVICE_MISSING,
+        conditions::NAMESPACES_OUT_OF_REACH,
+        conditions::SINGLE_ADDRESS,
     ];
     let is_told = |own: &&Condition| {
         TOLD.contains(&own.type_.as_str())

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 pub use fault::Fault;
-pub use fixtures::{bad_store, query, store, store_in, strict};
+pub use fixtures::{bad_store, namespace, query, query_in, store, store_in, strict};
 use managed::Writer;
 pub use operator::Running;
 use server::{Logged, Server};
@@ -68,10 +68,11 @@ impl FakeApi {
     /// Applies an object as this manager does, with force.
     pub fn apply_as(&self, manager: &str, yaml: impl AsRef<str>) {
         let object: Value = serde_saphyr::from_str(yaml.as_ref()).expect("YAML");
-        let text = |value: &Value| value.as_str().expect("kind, namespace and name").to_owned();
+        let text = |value: &Value| value.as_str().expect("kind and name").to_owned();
         let key = Key {
             plural: plural(&text(&object["kind"])),
-            namespace: text(&object["metadata"]["namespace"]),
+            // Of a namespace there is none.
+            namespace: object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned(),
             name: text(&object["metadata"]["name"]),
         };
         let writer = Writer::apply(manager, None);

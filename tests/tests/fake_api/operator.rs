@@ -69,6 +69,7 @@ impl FakeApi {
             agent_image: agent_image.into(),
             cluster_domain: "cluster.local".into(),
             default_rollouts,
+            needs_consent: true,
         };
         let operator = Operator { client: self.client(), config, scopes, instance: "test".into(), listener };
         let (stop, stopped) = oneshot::channel();
