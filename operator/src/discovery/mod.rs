@@ -140,4 +140,6 @@ impl Rejected {
 }
 
 #[cfg(test)]
+mod property_tests;
+#[cfg(test)]
 mod tests;
