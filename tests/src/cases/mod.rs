@@ -15,12 +15,14 @@
 mod adoption;
 mod bad_input;
 mod case;
+mod discovery;
 mod faults;
 mod foreign;
 mod frontend;
 mod handover;
 mod kitchen_sink;
 mod modes;
+mod namespaces;
 mod ordinary;
 mod replicas;
 pub mod run;
@@ -41,6 +43,8 @@ pub fn all() -> Vec<Case> {
         bad_input::cases(),
         handover::cases(),
         modes::cases(),
+        discovery::cases(),
+        namespaces::cases(),
         faults::cases(),
         unreadable::cases(),
         kitchen_sink::cases(),
