@@ -5,6 +5,7 @@
 
 mod covers;
 pub mod default_rollouts;
+mod endpoint_flags;
 mod error;
 mod quantity;
 mod reverts;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 
 pub use covers::covers;
 pub use default_rollouts::{DefaultsGate, TemplateChange};
+pub use endpoint_flags::endpoint_flags;
 pub use error::ApplyError;
 pub use reverts::Reverts;
 pub use settle::Settling;

@@ -6,6 +6,8 @@ use std::{collections::BTreeSet, time::Duration};
 use k8s_openapi::api::apps::v1::Deployment;
 use tokio::time::Instant;
 
+use super::endpoint_flags;
+
 /// Endpoints have settled when they did not change for this long.
 pub const QUIET: Duration = Duration::from_secs(2);
 /// The template is changed at the latest after this long.
@@ -34,9 +36,9 @@ impl Settling {
         desired: &Deployment,
         now: Instant,
     ) -> Option<Duration> {
-        let flags = endpoint_flags(desired);
+        let flags = owned(desired);
         // Without pods there is nothing to disturb.
-        if live.is_none_or(|live| endpoint_flags(live) == flags) {
+        if live.is_none_or(|live| owned(live) == flags) {
             self.burst = None;
             return None;
         }
@@ -50,16 +52,8 @@ impl Settling {
     }
 }
 
-/// The endpoint flags of the pods.
-fn endpoint_flags(deployment: &Deployment) -> BTreeSet<String> {
-    let pod = deployment.spec.iter().filter_map(|spec| spec.template.spec.as_ref());
-    let args = pod.flat_map(|pod| &pod.containers).filter_map(|container| container.args.as_ref()).flatten();
-    let is_endpoint = |arg: &&String| {
-        arg.starts_with("--endpoint=")
-            || arg.starts_with("--endpoint-strict=")
-            || arg.starts_with("--endpoint-group")
-    };
-    args.filter(is_endpoint).cloned().collect()
+fn owned(deployment: &Deployment) -> BTreeSet<String> {
+    endpoint_flags(deployment).into_iter().map(str::to_owned).collect()
 }
 
 #[cfg(test)]

@@ -86,8 +86,7 @@ pub async fn apply_deployment(
         outcome.complete = false;
         return Ok((there, false));
     }
-    let inputs = noted(desired, annotations::TEMPLATE_INPUTS);
-    let change = TemplateChange::of(&hash, &inputs, live.map(|live| &live.metadata));
+    let change = TemplateChange::of(desired, live);
     let mut held = None;
     if let (TemplateChange::DefaultsOnly, Some(live)) = (change, live)
         && let Some(by_hand) = looked.gate.holds(&hash, is_stuck(live))
