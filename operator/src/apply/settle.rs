@@ -24,6 +24,8 @@ struct Burst {
     flags: BTreeSet<String>,
     first: Instant,
     last: Instant,
+    /// It has settled, but the template waits for something else.
+    is_over: bool,
 }
 
 // === impl Settling ===
@@ -36,24 +38,33 @@ impl Settling {
         desired: &Deployment,
         now: Instant,
     ) -> Option<Duration> {
-        let flags = owned(desired);
+        let flags = endpoint_flags(desired);
         // Without pods there is nothing to disturb.
-        if live.is_none_or(|live| owned(live) == flags) {
+        if live.is_none_or(|live| endpoint_flags(live) == flags) {
             self.burst = None;
             return None;
         }
-        let burst = self.burst.get_or_insert_with(|| Burst { flags: flags.clone(), first: now, last: now });
-        if burst.flags != flags {
-            burst.flags = flags;
-            burst.last = now;
-        }
+        let is_same = |burst: &Burst| burst.flags.iter().map(String::as_str).eq(flags.iter().copied());
+        let burst = match self.burst.take() {
+            Some(burst) if is_same(&burst) => burst,
+            before => {
+                let first = before.filter(|burst| !burst.is_over).map_or(now, |burst| burst.first);
+                let flags = flags.into_iter().map(str::to_owned).collect();
+                Burst { flags, first, last: now, is_over: false }
+            }
+        };
         let until = (burst.last + QUIET).min(burst.first + LONGEST);
+        self.burst = Some(burst);
         Some(until.saturating_duration_since(now)).filter(|wait| !wait.is_zero())
     }
-}
 
-fn owned(deployment: &Deployment) -> BTreeSet<String> {
-    endpoint_flags(deployment).into_iter().map(str::to_owned).collect()
+    /// The template is not changed yet although endpoints may have settled. What changes from now on is a burst of its
+    /// own: it must not start a rollout in its middle because the one before was long ago.
+    pub fn hold(&mut self) {
+        if let Some(burst) = &mut self.burst {
+            burst.is_over = true;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -103,6 +114,22 @@ mod tests {
             settling.wait(Some(&with(&["--log.level=info"])), &with(&["--log.level=debug"]), now),
             None
         );
+    }
+
+    #[test]
+    fn what_changes_while_the_template_waits_for_something_else_settles_by_itself() {
+        let (live, one, two) =
+            (with(&[]), with(&["--endpoint-strict=a:1"]), with(&["--endpoint-strict=b:1"]));
+        let mut settling = Settling::default();
+        let start = Instant::now();
+        let at = |second| start + Duration::from_secs(second);
+        assert!(settling.wait(Some(&live), &one, at(0)).is_some());
+        assert_eq!(settling.wait(Some(&live), &one, at(2)), None);
+        settling.hold();
+        assert_eq!(settling.wait(Some(&live), &one, at(300)), None, "it has settled");
+        assert_eq!(settling.wait(Some(&live), &two, at(300)), Some(QUIET));
+        assert_eq!(settling.wait(Some(&live), &one, at(301)), Some(QUIET), "one burst");
+        assert_eq!(settling.wait(Some(&live), &one, at(303)), None);
     }
 
     #[test]
