@@ -14,6 +14,8 @@ mod namespaces;
 mod objects;
 #[path = "fake_api/cases_queries.rs"]
 mod queries;
+#[path = "fake_api/cases_rollout_pace.rs"]
+mod rollout_pace;
 #[path = "fake_api/cases_rollouts.rs"]
 mod rollouts;
 #[path = "fake_api/cases_start.rs"]

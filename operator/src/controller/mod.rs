@@ -121,7 +121,7 @@ impl Run<'_> {
             state.queriers.reverts = Reverts::stopped(&seen);
             state.frontend.reverts = Reverts::stopped(&seen);
         }
-        let mut full = state.needs_a_full_look(&handle.noted, &seen);
+        let mut full = state.needs_a_full_look(&handle.noted, &seen, Instant::now());
         // Somebody who reverts what we write is answered, but not as fast as both can.
         let wait = apply::left_of(apply::WRITE_INTERVAL, state.objects_written, Instant::now());
         if full && !wait.is_zero() {
@@ -195,6 +195,7 @@ impl Run<'_> {
                     if let (true, Some(applied)) = (is_fast, &state.applied) {
                         // Nobody looked at the pods.
                         outcome.waits = applied.waits.clone();
+                        outcome.look_again = applied.look_again;
                     }
                     outcome
                 }
@@ -240,7 +241,7 @@ impl Run<'_> {
                 lacks_service_monitors: wants_service_monitor
                     && !context.indices.service_monitors.is_installed(),
             };
-            return self.finish(state, progress, outcome.again).await;
+            return self.finish(state, progress, outcome.wait(Instant::now())).await;
         }
     }
 
@@ -305,8 +306,8 @@ impl Run<'_> {
         let accepted = query.metadata.annotations.as_ref().and_then(|all| all.get(ACCEPT_DEFAULTS));
         let gate = Gate { mode: context.config.default_rollouts, turns: &context.turns, own: &own, accepted };
         let QueryState { config_map_written, queriers, frontend, .. } = state;
-        let pace =
-            Pace { config_map_written: *config_map_written, queriers, frontend, asked, gate: &gate, now };
+        let (config_map_written, clock) = (*config_map_written, Timestamp::now());
+        let pace = Pace { config_map_written, queriers, frontend, asked, gate: &gate, now, clock };
         apply::apply(&context.client, query, plan, live, pace).await
     }
 }

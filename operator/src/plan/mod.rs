@@ -52,6 +52,7 @@ pub use monitor::Monitor;
 pub use replicas::Replicas;
 pub use running::{Running, RunningWorkload};
 pub use summary::{Delivery, DocumentId, Summary};
+pub use thanos_args::names_endpoint;
 
 use crate::{
     config::Config,
@@ -170,8 +171,7 @@ pub fn plan(
         volumes: agent.volumes(delivery),
         drain_seconds: drain::drain_seconds(&args.args, &[drain::HTTP_GRACE, drain::GRPC_GRACE]),
     };
-    let mut inputs = vec![image.reference.clone()];
-    inputs.extend(endpoints.flags.iter().map(|flag| flag.address.to_string()));
+    let inputs = [image.reference.clone()];
     let template = pod.template(&workload, &mut told.problems);
     let replicas = known.running.querier.replicas(query.spec.replicas);
     let queriers = WorkloadPlan {

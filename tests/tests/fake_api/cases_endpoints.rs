@@ -106,6 +106,7 @@ async fn pods_of_a_strict_headless_service_become_flags_when_their_slice_comes()
     let (api, _operator) = FakeApi::at_rest("").await;
     api.apply(strict("b").replace("spec: {", "spec: {clusterIP: None, "));
     api.eventually(|| api.flags("global", "--endpoint-strict").len() == 1).await;
+    api.roll_out("thanos-query-global");
     api.apply(
         "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {name: b-1, namespace: demo, \
          labels: {kubernetes.io/service-name: b, operator.thanos.io/store-api: 'true', app.kubernetes.io/part-of: thanos}}, \

@@ -141,6 +141,25 @@ impl FakeApi {
         });
     }
 
+    /// Does what the Deployment controller does when it has seen a change and the first new pod is not ready, or when
+    /// that has taken too long.
+    pub fn roll_out_partly(&self, deployment: &str, is_stuck: bool) {
+        let path = format!("demo/deployments/{deployment}");
+        self.edit_as(&path, "kube-controller-manager", Some("status"), |object| {
+            let replicas = object["spec"]["replicas"].as_u64().expect("a number");
+            let progressing = match is_stuck {
+                true => json!({"type": "Progressing", "status": "False", "message": "it does not get on"}),
+                false => json!({"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated"}),
+            };
+            object["status"] = json!({
+                "observedGeneration": object["metadata"]["generation"],
+                "replicas": replicas + 1, "updatedReplicas": 1,
+                "readyReplicas": replicas, "availableReplicas": replicas,
+                "conditions": [progressing],
+            });
+        });
+    }
+
     /// An object, `Null` when it is not there.
     pub fn get(&self, path: &str) -> Value {
         self.server.state().store.objects.get(&Key::of(path)).cloned().unwrap_or_default()
