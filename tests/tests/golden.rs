@@ -9,7 +9,10 @@ use crds::{
     names::labels::{PART_OF, QUERY_API, STORE_API, THANOS, TRUE},
 };
 use jiff::Timestamp;
-use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use k8s_openapi::api::{
+    core::v1::{Namespace, Service},
+    discovery::v1::EndpointSlice,
+};
 use operator::{
     config::Config,
     discovery::{Watched, discover, query_service},
@@ -71,6 +74,10 @@ fn made(case: &Path) -> String {
             "EndpointSlice" => {
                 let slice: EndpointSlice = serde_json::from_value(document).expect("an EndpointSlice");
                 watched.slices.push(Arc::new(slice.into()));
+            }
+            "Namespace" => {
+                let namespace: Namespace = serde_json::from_value(document).expect("a Namespace");
+                watched.namespaces.push(Arc::new(namespace.into()));
             }
             other => unreachable!("{other} in {}", case.display()),
         }
