@@ -100,8 +100,8 @@ pub mod annotations {
     pub const ACCEPT_DEFAULTS: &str = "operator.thanos.io/accept-defaults";
     /// On a Deployment of ours: hash of the pod template that was applied last.
     pub const TEMPLATE_HASH: &str = "operator.thanos.io/template-hash";
-    /// On a Deployment of ours: hash of what users and endpoints say about the pod template. While it stays, a template
-    /// that changes does so for the operator's own defaults.
+    /// On a Deployment of ours: hash of what users say about the pod template. While it stays, a template that changes
+    /// does so for endpoints, when their flags changed, or for the operator's own defaults.
     pub const TEMPLATE_INPUTS: &str = "operator.thanos.io/template-inputs";
     /// On a Deployment of ours: `spec.replicas` of the ThanosQuery as it was applied last, so that a later change of it
     /// is told from one that another writer made.

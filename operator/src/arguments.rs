@@ -44,6 +44,11 @@ pub struct RunArguments {
     #[arg(long, value_enum, default_value_t = DefaultRollouts::Paced, env = "THANOS_OPERATOR_DEFAULT_ROLLOUTS")]
     pub default_rollouts: DefaultRollouts,
 
+    /// Let a ThanosQuery use Services of every namespace that its namespaceSelector chooses, also of those that do not
+    /// allow it by the annotation operator.thanos.io/allow-discovery-from.
+    #[arg(long, env = "THANOS_OPERATOR_DISCOVERY_WITHOUT_CONSENT")]
+    pub discovery_without_consent: bool,
+
     /// Address for /livez, /readyz and /metrics.
     #[arg(long, default_value = "0.0.0.0:8080", env = "THANOS_OPERATOR_LISTEN")]
     pub listen: SocketAddr,

@@ -9,6 +9,8 @@ pub struct Config {
     pub cluster_domain: String,
     /// When templates that changed for the operator's defaults are rolled out.
     pub default_rollouts: DefaultRollouts,
+    /// Whether Services of other namespaces count only with their consent.
+    pub needs_consent: bool,
 }
 
 /// Image of Thanos where a ThanosQuery names none.

@@ -84,6 +84,7 @@ async fn serve(arguments: RunArguments) -> anyhow::Result<()> {
             agent_image: arguments.agent_image,
             cluster_domain: domain.unwrap_or_else(|| "cluster.local".to_owned()),
             default_rollouts: arguments.default_rollouts,
+            needs_consent: !arguments.discovery_without_consent,
         },
         instance: std::env::var("HOSTNAME").unwrap_or_else(|_| "thanos-operator".to_owned()),
         listener,

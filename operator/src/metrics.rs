@@ -1,6 +1,9 @@
 //! What machines are told. Label sets are small and fixed; series of a ThanosQuery go with it.
 
+use std::collections::BTreeMap;
+
 use crds::{ThanosQuery, names::labels};
+use jiff::Timestamp;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 use prometheus_client::{
@@ -10,14 +13,19 @@ use prometheus_client::{
 };
 use sd_agent::EndpointType;
 
-use crate::{discovery::Discovery, plan::Endpoints, watch::QueryRef};
+use crate::{
+    discovery::{Discovery, Reason},
+    plan::Endpoints,
+    watch::QueryRef,
+};
 
 /// All metrics of the operator.
 pub struct Metrics {
     registry: Mutex<Registry>,
     endpoints: Family<EndpointLabels, Gauge>,
-    rejected: Family<QueryLabels, Gauge>,
+    rejected: Family<RejectedLabels, Gauge>,
     held: Family<QueryLabels, Gauge>,
+    last_change: Family<QueryLabels, Gauge>,
     writes: Family<KindLabels, Counter>,
     failures: Family<StepLabels, Counter>,
     rollouts: Counter,
@@ -32,6 +40,13 @@ struct EndpointLabels {
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct QueryLabels {
+    resource: String,
+    namespace: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RejectedLabels {
+    reason: &'static str,
     resource: String,
     namespace: String,
 }
@@ -62,6 +77,7 @@ impl Default for Metrics {
         let endpoints = Family::default();
         let rejected = Family::default();
         let held = Family::default();
+        let last_change = Family::default();
         let writes = Family::default();
         let failures = Family::default();
         let rollouts = Counter::default();
@@ -72,7 +88,7 @@ impl Default for Metrics {
         );
         registry.register(
             "query_services_rejected",
-            "Services that a ThanosQuery leaves out",
+            "Services that a ThanosQuery leaves out, by reason",
             rejected.clone(),
         );
         registry.register(
@@ -80,10 +96,24 @@ impl Default for Metrics {
             "Services of a ThanosQuery that are gone and whose endpoints are held",
             held.clone(),
         );
+        registry.register(
+            "query_endpoints_last_change_timestamp_seconds",
+            "When the endpoints of a ThanosQuery changed last",
+            last_change.clone(),
+        );
         registry.register("writes", "Writes to the API by kind of object", writes.clone());
         registry.register("reconcile_failures", "Reconciles that failed, by step", failures.clone());
         registry.register("query_rollouts", "Changes of a pod template", rollouts.clone());
-        Self { registry: Mutex::new(registry), endpoints, rejected, held, writes, failures, rollouts }
+        Self {
+            registry: Mutex::new(registry),
+            endpoints,
+            rejected,
+            held,
+            last_change,
+            writes,
+            failures,
+            rollouts,
+        }
     }
 }
 
@@ -111,15 +141,35 @@ impl Metrics {
         self.rollouts.inc();
     }
 
-    /// The endpoints of `query`.
-    pub fn endpoints_of(&self, query: &ThanosQuery, discovery: &Discovery, endpoints: &Endpoints) {
+    /// The endpoints of `query`, and when they changed last, if that is known.
+    pub fn endpoints_of(
+        &self,
+        query: &ThanosQuery,
+        discovery: &Discovery,
+        endpoints: &Endpoints,
+        changed: Option<Timestamp>,
+    ) {
         let (resource, namespace) = (query.name_any(), query.namespace().unwrap_or_default());
         for (endpoint_type, r#type) in TYPES {
             let labels = EndpointLabels { r#type, resource: resource.clone(), namespace: namespace.clone() };
             self.endpoints.get_or_create(&labels).set(number(endpoints.count(endpoint_type)));
         }
-        let rejected = discovery.rejected.len() + endpoints.rejected.len();
-        self.rejected.get_or_create(&QueryLabels { resource, namespace }).set(number(rejected));
+        let mut by_reason: BTreeMap<&'static str, usize> =
+            Reason::TOLD.iter().map(|&reason| (reason, 0)).collect();
+        for rejected in discovery.rejected.iter().chain(&endpoints.rejected) {
+            *by_reason.entry(rejected.reason.word()).or_default() += 1;
+        }
+        for (reason, count) in by_reason {
+            let labels = RejectedLabels { reason, resource: resource.clone(), namespace: namespace.clone() };
+            match count {
+                // A series for each reason and ThanosQuery would be many that say nothing.
+                0 => drop(self.rejected.remove(&labels)),
+                count => drop(self.rejected.get_or_create(&labels).set(number(count))),
+            }
+        }
+        if let Some(changed) = changed {
+            self.last_change.get_or_create(&QueryLabels { resource, namespace }).set(changed.as_second());
+        }
     }
 
     /// So many Services of `query` are gone and held.
@@ -138,9 +188,16 @@ impl Metrics {
                 namespace: namespace.clone(),
             });
         }
+        for &reason in Reason::TOLD {
+            self.rejected.remove(&RejectedLabels {
+                reason,
+                resource: resource.clone(),
+                namespace: namespace.clone(),
+            });
+        }
         let labels = QueryLabels { resource, namespace };
-        self.rejected.remove(&labels);
         self.held.remove(&labels);
+        self.last_change.remove(&labels);
     }
 }
 
@@ -153,33 +210,56 @@ mod tests {
     use kube::runtime::reflector::ObjectRef;
 
     use super::*;
+    use crate::discovery::Rejected;
+
+    fn query(name: &str) -> ThanosQuery {
+        serde_saphyr::from_str(&format!(
+            "{{apiVersion: monitoring.thanos.io/v1alpha1, kind: ThanosQuery, metadata: {{name: {name}, namespace: demo}}, spec: {{}}}}"
+        ))
+        .expect("a ThanosQuery")
+    }
 
     #[test]
-    fn the_series_of_a_query_go_with_it() {
+    fn the_series_of_a_query_go_with_it_and_those_of_others_stay() {
         let metrics = Metrics::default();
-        let labels = |resource: &str| QueryLabels { resource: resource.into(), namespace: "demo".into() };
-        metrics.rejected.get_or_create(&labels("a")).set(1);
-        metrics.rejected.get_or_create(&labels("b")).set(1);
-        metrics.held.get_or_create(&labels("a")).set(1);
+        for name in ["a", "b"] {
+            let bad =
+                Rejected { namespace: "demo".into(), service: "s".into(), reason: Reason::NoExternalName };
+            let discovery = Discovery { rejected: vec![bad], ..Discovery::default() };
+            let now = Some(Timestamp::UNIX_EPOCH);
+            metrics.endpoints_of(&query(name), &discovery, &Endpoints::default(), now);
+            metrics.held_of(&query(name), 1);
+        }
+        assert!(
+            metrics.encode().contains("reason=\"NoExternalName\",resource=\"a\""),
+            "{}",
+            metrics.encode()
+        );
         metrics.forget(&ObjectRef::new("a").within("demo"));
         let text = metrics.encode();
         assert!(!text.contains("resource=\"a\"") && text.contains("resource=\"b\""), "{text}");
     }
 
     #[test]
+    fn a_reason_for_which_nothing_is_left_out_any_more_has_no_series() {
+        let metrics = Metrics::default();
+        let bad = Rejected { namespace: "demo".into(), service: "s".into(), reason: Reason::NoExternalName };
+        let discovery = Discovery { rejected: vec![bad], ..Discovery::default() };
+        metrics.endpoints_of(&query("a"), &discovery, &Endpoints::default(), None);
+        metrics.endpoints_of(&query("a"), &Discovery::default(), &Endpoints::default(), None);
+        assert!(!metrics.encode().contains("NoExternalName"));
+    }
+
+    #[test]
     fn a_type_that_no_endpoint_has_any_more_is_told_as_zero() {
         let metrics = Metrics::default();
-        let query: ThanosQuery = serde_saphyr::from_str(
-            "{apiVersion: monitoring.thanos.io/v1alpha1, kind: ThanosQuery, metadata: {name: a, namespace: demo}, spec: {}}",
-        )
-        .expect("a ThanosQuery");
         let labels = EndpointLabels {
             r#type: labels::ENDPOINT_STRICT,
             resource: "a".into(),
             namespace: "demo".into(),
         };
         metrics.endpoints.get_or_create(&labels).set(3);
-        metrics.endpoints_of(&query, &Discovery::default(), &Endpoints::default());
+        metrics.endpoints_of(&query("a"), &Discovery::default(), &Endpoints::default(), None);
         assert_eq!(metrics.endpoints.get_or_create(&labels).get(), 0);
     }
 }

@@ -92,6 +92,8 @@ pub struct QueryState {
     pub rollout: Option<Rollout>,
     /// What of the spec cannot be done and was told by an Event.
     pub refused: Option<String>,
+    /// ThanosQuery objects with which it would query in a circle, as `namespace/name`.
+    pub loops: BTreeSet<String>,
     /// Services for which an Event was sent.
     pub told: Option<BTreeSet<Rejected>>,
 }
@@ -125,6 +127,8 @@ pub struct Applied {
     pub running: Running,
     /// What its pods wait for, although everything else is there.
     pub waits: Waits,
+    /// When everything has to be looked at again for what they wait for.
+    pub look_again: Option<Instant>,
     /// Hash of everything else that is wanted and there.
     pub rest: String,
 }
@@ -179,7 +183,7 @@ impl Noted {
 
 impl QueryState {
     /// Whether everything has to be looked at, because something else than endpoints may have changed.
-    pub fn needs_a_full_look(&mut self, noted: &Mutex<Noted>, seen: &Seen) -> bool {
+    pub fn needs_a_full_look(&mut self, noted: &Mutex<Noted>, seen: &Seen, now: Instant) -> bool {
         let mut noted = noted.lock();
         let gap = std::mem::take(&mut noted.gap);
         let touched = std::mem::take(&mut noted.touched);
@@ -187,7 +191,9 @@ impl QueryState {
         let by_others = touched.iter().any(|version| {
             version.as_ref().is_none_or(|version| !self.written.values().any(|own| own == version))
         });
-        gap || by_others || self.applied.is_none() || self.seen.as_ref() != Some(seen)
+        let is_due =
+            self.applied.as_ref().is_none_or(|applied| applied.look_again.is_some_and(|at| at <= now));
+        gap || by_others || is_due || self.seen.as_ref() != Some(seen)
     }
 }
 
@@ -205,12 +211,27 @@ mod tests {
         state.applied = Some(Applied::default());
         let seen = Seen { generation: None, labels: None, annotations: None };
         state.seen = Some(seen.clone());
+        let now = Instant::now();
         (0..1000).for_each(|_| noted.lock().touch(Some("1".to_owned())));
         assert!(noted.lock().touched.len() <= LONGEST_LIST);
-        assert!(state.needs_a_full_look(&noted, &seen), "what is not told apart may be of others");
+        assert!(state.needs_a_full_look(&noted, &seen, now), "what is not told apart may be of others");
         noted.lock().touch(Some("1".to_owned()));
-        assert!(!state.needs_a_full_look(&noted, &seen));
+        assert!(!state.needs_a_full_look(&noted, &seen, now));
         noted.lock().touch(Some("2".to_owned()));
-        assert!(state.needs_a_full_look(&noted, &seen));
+        assert!(state.needs_a_full_look(&noted, &seen, now));
+    }
+
+    #[test]
+    fn what_waits_for_a_time_is_looked_at_when_it_has_come() {
+        let now = Instant::now();
+        let later = now + std::time::Duration::from_secs(60);
+        let seen = Seen { generation: None, labels: None, annotations: None };
+        let mut state = QueryState {
+            applied: Some(Applied { look_again: Some(later), ..Applied::default() }),
+            seen: Some(seen.clone()),
+            ..QueryState::default()
+        };
+        assert!(!state.needs_a_full_look(&Mutex::default(), &seen, now));
+        assert!(state.needs_a_full_look(&Mutex::default(), &seen, later));
     }
 }

@@ -8,7 +8,7 @@ use k8s_openapi::{
     api::{
         apps::v1::Deployment,
         autoscaling::v2::HorizontalPodAutoscaler,
-        core::v1::{ConfigMap, Service, ServiceAccount},
+        core::v1::{ConfigMap, Namespace, Service, ServiceAccount},
         discovery::v1::EndpointSlice,
         policy::v1::PodDisruptionBudget,
         rbac::v1::{Role, RoleBinding},
@@ -19,6 +19,7 @@ use kube::{
     core::PartialObjectMeta,
     runtime::{Controller, controller, reflector::ObjectRef, watcher},
 };
+use parking_lot::RwLock;
 use serde::de::DeserializeOwned;
 use tokio::{net::TcpListener, task::JoinSet};
 
@@ -34,9 +35,9 @@ use crate::{
     query_state::QueryStates,
     status::Asker,
     watch::{
-        Guarded, Indices, OwnedChange, QueryRef, Scope, StoreApiService, StoreApiSlice, Told, Wakes,
-        WatchBackoff, ask, feed, store_api_only, watch_autoscalers, watch_optional, watch_owned,
-        watch_query_services,
+        Guarded, Index, Indices, OwnedChange, QueryRef, Scope, StoreApiService, StoreApiSlice, Told, Wakes,
+        WatchBackoff, WatchedNamespace, ask, feed, kept_slices, other_slices, store_api_only,
+        watch_autoscalers, watch_optional, watch_owned, watch_query_services, watches_namespaces,
     },
 };
 
@@ -82,6 +83,7 @@ impl Operator {
             client,
             clock,
             config,
+            scopes: scopes.clone(),
             wakes,
             states,
         });
@@ -99,6 +101,9 @@ impl Operator {
             start_optional(&context, scope, &mut parts);
             // Last: their first lists let the reconciles begin, and each later list of the above starts them again.
             start_feeds(&context, scope, &mut parts);
+        }
+        if watches_namespaces(&scopes) {
+            start_namespaces(&context, &mut parts);
         }
         let (client, service_monitors) = (context.client.clone(), context.indices.service_monitors.clone());
         parts.spawn(async move {
@@ -185,35 +190,67 @@ fn start_feeds(context: &Arc<Context>, scope: &Scope, parts: &mut JoinSet<&'stat
     let (own, feeds) = (scope.clone(), api::<Service>(&context.client, scope));
     parts.spawn(async move {
         let tell = |news: Told<StoreApiService>| match news {
-            Told::Changes(changes) => changes.iter().for_each(|change| told.wakes.selecting(change)),
+            Told::Changes(changes) => {
+                changes.iter().for_each(|change| told.wakes.selecting(change, &told.indices.namespaces));
+            }
             // Every ThanosQuery waits for its first list; later ones tell their changes.
-            Told::Listed { .. } => told.wakes.all(&own),
+            Told::Listed { .. } | Told::Refused => told.wakes.reaching(&own),
             Told::Failed => {}
         };
         feed::<Service, StoreApiService>(feeds, store_api_only(), own.clone(), services, tell).await;
         "the watch of Services"
     });
-    let (slices, told) = (Arc::clone(&context.indices.slices), Arc::clone(context));
+    start_slices(context, scope, kept_slices(), &context.indices.slices, parts);
+    start_slices(context, scope, other_slices(), &context.indices.other_slices, parts);
+    let (indices, look) = (context.indices.clone(), context.look());
+    let (own, services) = (scope.clone(), api::<Service>(&context.client, scope));
+    parts.spawn(async move {
+        watch_query_services(services, own, indices, look).await;
+        "the watch of query Services"
+    });
+}
+
+fn start_slices(
+    context: &Arc<Context>,
+    scope: &Scope,
+    config: watcher::Config,
+    index: &Arc<RwLock<Index<StoreApiSlice>>>,
+    parts: &mut JoinSet<&'static str>,
+) {
+    let (slices, told) = (Arc::clone(index), Arc::clone(context));
     let (own, feeds) = (scope.clone(), api::<EndpointSlice>(&context.client, scope));
     parts.spawn(async move {
         let tell = |news: Told<StoreApiSlice>| match news {
             Told::Changes(changes) => {
                 for slice in changes.iter().flat_map(|change| [&change.old, &change.new]).flatten() {
                     let service = told.indices.services.read().get(&slice.namespace, &slice.service);
-                    told.wakes.selecting_service(service.as_deref());
+                    told.wakes.selecting_service(service.as_deref(), &told.indices.namespaces);
                 }
             }
-            Told::Listed { .. } => told.wakes.all(&own),
+            Told::Listed { .. } | Told::Refused => told.wakes.reaching(&own),
             Told::Failed => {}
         };
-        feed::<EndpointSlice, StoreApiSlice>(feeds, store_api_only(), own.clone(), slices, tell).await;
+        feed::<EndpointSlice, StoreApiSlice>(feeds, config, own.clone(), slices, tell).await;
         "the watch of EndpointSlices"
     });
-    let (indices, look) = (context.indices.clone(), context.look());
-    let (own, services) = (scope.clone(), api::<Service>(&context.client, scope));
+}
+
+// In a namespaced installation they may be unreadable: who selects namespaces by labels is told so.
+fn start_namespaces(context: &Arc<Context>, parts: &mut JoinSet<&'static str>) {
+    let (namespaces, told) = (Arc::clone(&context.indices.namespaces), Arc::clone(context));
+    let feeds: Api<Namespace> = Api::all(context.client.clone());
     parts.spawn(async move {
-        watch_query_services(services, own, indices, look).await;
-        "the watch of query Services"
+        let tell = |news: Told<WatchedNamespace>| match news {
+            Told::Changes(changes) => changes.iter().for_each(|change| told.wakes.looking_at(change)),
+            Told::Listed { first: true, .. } | Told::Refused => told.wakes.all(&Scope::All),
+            Told::Listed { changes, first: false } => {
+                changes.iter().for_each(|change| told.wakes.looking_at(change));
+            }
+            Told::Failed => {}
+        };
+        feed::<Namespace, WatchedNamespace>(feeds, watcher::Config::default(), Scope::All, namespaces, tell)
+            .await;
+        "the watch of Namespaces"
     });
 }
 

@@ -3,7 +3,12 @@
 //! While only endpoints changed, what is there is known from the last write (fast path). Else every owned object
 //! is read from the API: watches only wake, they are no source of truth.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Debug,
+    sync::Arc,
+    time::Duration,
+};
 
 use crds::{ThanosQuery, names::labels};
 use k8s_openapi::{
@@ -16,14 +21,15 @@ use k8s_openapi::{
     },
 };
 use kube::{Api, Client, Resource, api::ListParams};
+use parking_lot::RwLock;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::{
-    discovery::Watched,
+    discovery::{Namespaces, Rights, Watched, owner_of},
     ownership::Ownership,
     plan::{Names, payload_of, service_monitor::ServiceMonitor},
-    watch::{Indices, QueryService, StoreApiService, StoreApiSlice},
+    watch::{Index, Indices, QueryService, Row, Wakes, WatchedNamespace},
 };
 
 /// Longest that one answer of the API is waited for.
@@ -102,12 +108,42 @@ pub enum ReadError {
     },
 }
 
-/// The Services in reach of a ThanosQuery in `namespace`, and their slices.
-pub fn watched(indices: &Indices, namespace: &str) -> Watched {
-    let services: Vec<Arc<StoreApiService>> =
-        indices.services.read().in_namespace(namespace).cloned().collect();
-    let slices: Vec<Arc<StoreApiSlice>> = indices.slices.read().in_namespace(namespace).cloned().collect();
-    Watched { services, slices }
+/// The Services in reach of a ThanosQuery that looks at `namespaces`, and what discovery has to know of them.
+pub fn watched(indices: &Indices, wakes: &Wakes, namespaces: &Namespaces, rights: Rights) -> Watched {
+    let (rows, own) = (indices.namespaces.read(), namespaces.own());
+    let known: Vec<Arc<WatchedNamespace>> = match namespaces.is_own_only() {
+        true => rows.get("", own).into_iter().collect(),
+        false => rows.all().cloned().collect(),
+    };
+    drop(rows);
+    let labels: HashMap<&str, &BTreeMap<String, String>> =
+        known.iter().map(|namespace| (namespace.name.as_str(), &namespace.labels)).collect();
+    let is_in_reach = |namespace: &str| namespaces.include(namespace, labels.get(namespace).copied());
+    let services = in_reach(&indices.services, namespaces, is_in_reach);
+    let mut slices = in_reach(&indices.slices, namespaces, is_in_reach);
+    slices.extend(in_reach(&indices.other_slices, namespaces, is_in_reach));
+    let others: HashMap<(&str, &str), Arc<ThanosQuery>> = services
+        .iter()
+        .filter_map(|service| Some((service.namespace.as_str(), owner_of(service)?)))
+        .filter_map(|(namespace, name)| Some(((namespace, name), wakes.get(namespace, name)?)))
+        .collect();
+    let others = others.into_values().collect();
+    Watched { slices, others, services, namespaces: known, rights }
+}
+
+fn in_reach<R: Row>(
+    index: &RwLock<Index<R>>,
+    namespaces: &Namespaces,
+    is_in_reach: impl Fn(&str) -> bool,
+) -> Vec<Arc<R>> {
+    let index = index.read();
+    match namespaces.is_own_only() {
+        true => index.in_namespace(namespaces.own()).cloned().collect(),
+        false => {
+            let within = index.namespaces().filter(|namespace| is_in_reach(namespace));
+            within.flat_map(|namespace| index.in_namespace(namespace)).cloned().collect()
+        }
+    }
 }
 
 /// The query Services of `namespace`.

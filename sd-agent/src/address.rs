@@ -128,14 +128,14 @@ impl Address {
     }
 
     /// Whether `flagged` names (a part of) what this address names, perhaps in another spelling: the same host
-    /// or a host below it, and the same port where both have one.
+    /// or, where this one is looked up by SRV, a host below it, and the same port where both have one.
     ///
     /// This is how the agent knows which endpoints its own Thanos already has as flags: a strict endpoint
     /// `pod-0.store.ns.svc:10901` is covered by `dnssrv+_grpc._tcp.store.ns.svc`.
     pub fn covers(&self, flagged: &Self) -> bool {
         let (whole, part) = (self.target(), flagged.target());
-        let same_or_below =
-            part == whole || part.strip_suffix(whole).is_some_and(|before| before.ends_with('.'));
+        let is_below = || part.strip_suffix(whole).is_some_and(|before| before.ends_with('.'));
+        let same_or_below = part == whole || self.lookup.finds_the_port() && is_below();
         let same_port = match (self.port, flagged.port) {
             (Some(own), Some(other)) => own == other,
             _ => true,
@@ -280,5 +280,7 @@ mod tests {
         assert!(!plain.covers(&address("otherstore.demo.svc.cluster.local:80")));
         assert!(!plain.covers(&address("store.demo2.svc.cluster.local:80")));
         assert!(!address("store-0.store.demo.svc:1").covers(&address("store.demo.svc:1")));
+        // Two names of the same domain are two endpoints.
+        assert!(!address("thanos.example:1").covers(&address("eu.thanos.example:1")));
     }
 }

@@ -4,9 +4,15 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use crds::{ThanosQuery, names::labels::QUERY_API};
+use crds::{
+    ThanosQuery,
+    names::labels::{PART_OF, QUERY_API, STORE_API, THANOS, TRUE},
+};
 use jiff::Timestamp;
-use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use k8s_openapi::api::{
+    core::v1::{Namespace, Service},
+    discovery::v1::EndpointSlice,
+};
 use operator::{
     config::Config,
     discovery::{Watched, discover, query_service},
@@ -52,16 +58,26 @@ fn made(case: &Path) -> String {
         match kind.as_str() {
             "ThanosQuery" => query = Some(serde_json::from_value(document).expect("a ThanosQuery")),
             "Service" => {
-                let service: Service = serde_json::from_value(document).expect("a Service");
-                let labels = service.metadata.labels.clone().unwrap_or_default();
+                let mut service: Service = serde_json::from_value(document).expect("a Service");
+                let labels = service.metadata.labels.get_or_insert_default();
                 match labels.contains_key(QUERY_API) {
                     true => query_services.push(Arc::new(service.into())),
-                    false => watched.services.push(Arc::new(service.into())),
+                    false => {
+                        // What is watched has these.
+                        for (label, value) in [(STORE_API, TRUE), (PART_OF, THANOS)] {
+                            labels.insert(label.to_owned(), value.to_owned());
+                        }
+                        watched.services.push(Arc::new(service.into()));
+                    }
                 }
             }
             "EndpointSlice" => {
                 let slice: EndpointSlice = serde_json::from_value(document).expect("an EndpointSlice");
                 watched.slices.push(Arc::new(slice.into()));
+            }
+            "Namespace" => {
+                let namespace: Namespace = serde_json::from_value(document).expect("a Namespace");
+                watched.namespaces.push(Arc::new(namespace.into()));
             }
             other => unreachable!("{other} in {}", case.display()),
         }
@@ -71,6 +87,7 @@ fn made(case: &Path) -> String {
         agent_image: "sd-agent:test".into(),
         cluster_domain: "cluster.local".into(),
         default_rollouts: Default::default(),
+        needs_consent: true,
     };
     let discovery = discover(&query, &watched).expect("a readable selector");
     let query_service = query.spec.query_frontend.is_some().then(|| query_service(&query, &query_services));
@@ -118,6 +135,7 @@ fn made(case: &Path) -> String {
         "rejected": left_out(&discovery.rejected),
         "unreachable": left_out(&summary.endpoints.rejected),
         "remarks": left_out(&discovery.remarks),
+        "single": left_out(&summary.endpoints.single),
         "problems": summary.problems,
         "noted": summary.remarks,
         "queryService": summary.query_service_problem,

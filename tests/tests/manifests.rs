@@ -55,15 +55,18 @@ fn every_sample_is_a_valid_object() {
     service.metadata.namespace = Some("demo".into());
     let mut query = query;
     query.metadata.namespace = Some("demo".into());
-    let watched = Watched { services: vec![Arc::new(service.into())], slices: vec![] };
+    let watched = Watched { services: vec![Arc::new(service.into())], ..Watched::default() };
     assert_eq!(discover(&query, &watched).expect("readable").stores.len(), 1);
 }
 
 #[test]
-fn both_installs_give_the_same_rights() {
+fn both_installs_give_the_same_rights_but_that_to_read_namespaces_which_no_role_can_give() {
     let cluster: ClusterRole = of_kind("install.yaml", "ClusterRole");
     let namespaced: Role = of_kind("install-namespaced.yaml", "Role");
-    assert_eq!(cluster.rules, namespaced.rules);
+    let mut rules = cluster.rules.expect("rules");
+    assert_eq!(verbs(&rules, "", "namespaces"), BTreeSet::from(["list", "watch"]));
+    rules.retain(|rule| rule.resources.as_deref() != Some(&["namespaces".to_owned()]));
+    assert_eq!(Some(rules), namespaced.rules);
 }
 
 #[test]
@@ -163,15 +166,16 @@ fn planned() -> operator::plan::Plan {
     )
     .expect("a ThanosQuery");
     let strict: Service = serde_saphyr::from_str(
-        "{metadata: {name: s, namespace: demo, labels: {operator.thanos.io/endpoint-strict: 'true'}}, spec: {clusterIP: 10.0.0.1, ports: [{name: grpc, port: 80}]}}",
+        "{metadata: {name: s, namespace: demo, labels: {operator.thanos.io/store-api: 'true', app.kubernetes.io/part-of: thanos, operator.thanos.io/endpoint-strict: 'true'}}, spec: {clusterIP: 10.0.0.1, ports: [{name: grpc, port: 80}]}}",
     )
     .expect("a Service");
-    let watched = Watched { services: vec![Arc::new(strict.into())], slices: vec![] };
+    let watched = Watched { services: vec![Arc::new(strict.into())], ..Watched::default() };
     let discovery = discover(&query, &watched).expect("readable");
     let config = Config {
         agent_image: "sd-agent:test".into(),
         cluster_domain: "cluster.local".into(),
         default_rollouts: Default::default(),
+        needs_consent: true,
     };
     plan(&query, &discovery, &Known::default(), &config, jiff::Timestamp::UNIX_EPOCH).expect("a plan")
 }

@@ -8,12 +8,16 @@ mod endpoints;
 mod failures;
 #[path = "fake_api/cases_fake.rs"]
 mod fake;
+#[path = "fake_api/cases_namespaces.rs"]
+mod namespaces;
 #[path = "fake_api/cases_objects.rs"]
 mod objects;
 #[path = "fake_api/cases_queries.rs"]
 mod queries;
 #[path = "fake_api/cases_removals.rs"]
 mod removals;
+#[path = "fake_api/cases_rollout_pace.rs"]
+mod rollout_pace;
 #[path = "fake_api/cases_rollouts.rs"]
 mod rollouts;
 #[path = "fake_api/cases_start.rs"]

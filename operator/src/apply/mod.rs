@@ -5,9 +5,12 @@
 
 mod covers;
 pub mod default_rollouts;
+mod endpoint_flags;
 mod error;
 mod quantity;
 mod reverts;
+mod rollout;
+mod rollout_pace;
 mod settle;
 mod step;
 mod turns;
@@ -16,18 +19,22 @@ mod workload;
 use std::time::Duration;
 
 use crds::ThanosQuery;
+use jiff::Timestamp;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kube::{Client, ResourceExt};
 use tokio::time::Instant;
 
 pub use covers::covers;
 pub use default_rollouts::{DefaultsGate, TemplateChange};
+pub use endpoint_flags::endpoint_flags;
 pub use error::ApplyError;
 pub use reverts::Reverts;
+pub use rollout::{Rollout, is_rolled_out, is_stuck, stuck};
+pub use rollout_pace::{NextRollout, RolloutHeld, RolloutPace};
 pub use settle::Settling;
 pub use step::Owned;
 pub use turns::Turns;
-pub use workload::{DefaultsWait, DeploymentMemory, Waits, is_rolled_out, is_stuck, stuck};
+pub use workload::{DefaultsWait, DeploymentMemory, Waits};
 
 use crate::{
     plan::{ConfigMaps, Delivery, Monitor, Plan, WorkloadPlan},
@@ -60,6 +67,8 @@ pub struct Outcome {
     pub complete: bool,
     /// What to come back for.
     pub again: Option<Duration>,
+    /// When everything has to be looked at again, although all is there that may be there now.
+    pub look_again: Option<Instant>,
     /// Versions that our writes made, by kind and name.
     pub versions: Vec<(&'static str, String, String)>,
     /// Objects of somebody else that are in the way.
@@ -84,6 +93,8 @@ pub struct Pace<'a> {
     pub gate: &'a dyn DefaultsGate,
     /// Now.
     pub now: Instant,
+    /// The same moment, as people tell it.
+    pub clock: Timestamp,
 }
 
 /// The ConfigMaps as the API has them.
@@ -192,7 +203,7 @@ pub async fn apply(
         config_maps.wanted.is_none() || (outcome.config_map.is_some() && outcome.foreign.is_empty());
 
     let step = Step { client, query };
-    let look = Looked { asked: pace.asked, gate: pace.gate, now: pace.now };
+    let look = Looked { asked: pace.asked, gate: pace.gate, now: pace.now, clock: pace.clock };
     if let Some(role) = role {
         step.apply(role, live_role.as_ref(), &mut outcome).await?;
     }
@@ -323,6 +334,12 @@ impl Outcome {
         self.refusals.push(refusal);
         self.come_back(REFUSED_INTERVAL);
         Ok(None)
+    }
+
+    /// How long until something is left to do.
+    pub fn wait(&self, now: Instant) -> Option<Duration> {
+        let look = self.look_again.map(|at| at.saturating_duration_since(now));
+        self.again.into_iter().chain(look).min()
     }
 
     /// Something is left to do after `wait`.

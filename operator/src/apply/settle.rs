@@ -6,6 +6,8 @@ use std::{collections::BTreeSet, time::Duration};
 use k8s_openapi::api::apps::v1::Deployment;
 use tokio::time::Instant;
 
+use super::endpoint_flags;
+
 /// Endpoints have settled when they did not change for this long.
 pub const QUIET: Duration = Duration::from_secs(2);
 /// The template is changed at the latest after this long.
@@ -22,6 +24,8 @@ struct Burst {
     flags: BTreeSet<String>,
     first: Instant,
     last: Instant,
+    /// It has settled, but the template waits for something else.
+    is_over: bool,
 }
 
 // === impl Settling ===
@@ -40,26 +44,27 @@ impl Settling {
             self.burst = None;
             return None;
         }
-        let burst = self.burst.get_or_insert_with(|| Burst { flags: flags.clone(), first: now, last: now });
-        if burst.flags != flags {
-            burst.flags = flags;
-            burst.last = now;
-        }
+        let is_same = |burst: &Burst| burst.flags.iter().map(String::as_str).eq(flags.iter().copied());
+        let burst = match self.burst.take() {
+            Some(burst) if is_same(&burst) => burst,
+            before => {
+                let first = before.filter(|burst| !burst.is_over).map_or(now, |burst| burst.first);
+                let flags = flags.into_iter().map(str::to_owned).collect();
+                Burst { flags, first, last: now, is_over: false }
+            }
+        };
         let until = (burst.last + QUIET).min(burst.first + LONGEST);
+        self.burst = Some(burst);
         Some(until.saturating_duration_since(now)).filter(|wait| !wait.is_zero())
     }
-}
 
-/// The endpoint flags of the pods.
-fn endpoint_flags(deployment: &Deployment) -> BTreeSet<String> {
-    let pod = deployment.spec.iter().filter_map(|spec| spec.template.spec.as_ref());
-    let args = pod.flat_map(|pod| &pod.containers).filter_map(|container| container.args.as_ref()).flatten();
-    let is_endpoint = |arg: &&String| {
-        arg.starts_with("--endpoint=")
-            || arg.starts_with("--endpoint-strict=")
-            || arg.starts_with("--endpoint-group")
-    };
-    args.filter(is_endpoint).cloned().collect()
+    /// The template is not changed yet although endpoints may have settled. What changes from now on is a burst of its
+    /// own: it must not start a rollout in its middle because the one before was long ago.
+    pub fn hold(&mut self) {
+        if let Some(burst) = &mut self.burst {
+            burst.is_over = true;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -109,6 +114,22 @@ mod tests {
             settling.wait(Some(&with(&["--log.level=info"])), &with(&["--log.level=debug"]), now),
             None
         );
+    }
+
+    #[test]
+    fn what_changes_while_the_template_waits_for_something_else_settles_by_itself() {
+        let (live, one, two) =
+            (with(&[]), with(&["--endpoint-strict=a:1"]), with(&["--endpoint-strict=b:1"]));
+        let mut settling = Settling::default();
+        let start = Instant::now();
+        let at = |second| start + Duration::from_secs(second);
+        assert!(settling.wait(Some(&live), &one, at(0)).is_some());
+        assert_eq!(settling.wait(Some(&live), &one, at(2)), None);
+        settling.hold();
+        assert_eq!(settling.wait(Some(&live), &one, at(300)), None, "it has settled");
+        assert_eq!(settling.wait(Some(&live), &two, at(300)), Some(QUIET));
+        assert_eq!(settling.wait(Some(&live), &one, at(301)), Some(QUIET), "one burst");
+        assert_eq!(settling.wait(Some(&live), &one, at(303)), None);
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! The Deployment of one workload: whether its pods may be replaced now.
 //!
-//! Everything that replaces pods passes here: endpoints that still settle, defaults of the operator that wait for their
-//! turn, another writer who keeps changing the template.
+//! Everything that replaces pods passes here: endpoints that still settle or replaced the pods a moment ago, defaults of
+//! the operator that wait for their turn, another writer who keeps changing the template.
 
 use crds::names::annotations;
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
-    ApplyError, DefaultsGate, Outcome, Reverts, Settling, TemplateChange, covers,
+    ApplyError, DefaultsGate, NextRollout, Outcome, Reverts, Rollout, RolloutHeld, RolloutPace, Settling,
+    TemplateChange, covers, is_stuck,
     reverts::{self, Decision},
     step::{Step, to_json},
 };
@@ -21,6 +23,8 @@ use crate::{managed_fields::last_foreign_writer, seen::Seen};
 pub struct DeploymentMemory {
     /// Strict and group endpoints that still change.
     pub settling: Settling,
+    /// How often they replaced the pods.
+    pub pace: RolloutPace,
     /// How often another writer took our template back.
     pub reverts: Reverts,
 }
@@ -30,6 +34,8 @@ pub struct DeploymentMemory {
 pub struct Waits {
     /// The template is not applied yet, and why; Ready is not told for it.
     pub pending: Vec<String>,
+    /// Endpoints have replaced the pods too often.
+    pub rollout_held: Option<RolloutHeld>,
     /// Defaults of the operator that are not rolled out: the hash that accepts them.
     pub defaults: Vec<DefaultsWait>,
     /// Who keeps changing our template.
@@ -55,6 +61,8 @@ pub struct Looked<'a> {
     pub gate: &'a dyn DefaultsGate,
     /// Now.
     pub now: Instant,
+    /// The same moment, as people tell it.
+    pub clock: Timestamp,
 }
 
 /// Applies `desired` as far as its pods may be replaced now. True when its template is what is wanted.
@@ -74,7 +82,11 @@ pub async fn apply_deployment(
         outcome.waits.pending.push(format!("Deployment {} belongs to somebody else", desired.name_any()));
         return Ok((None, false));
     }
-    if let Some(wait) = memory.settling.wait(live, desired, looked.now) {
+    let change = TemplateChange::of(desired, live);
+    let next = next_rollout(change, live, memory, looked);
+    let settles_for = memory.settling.wait(live, desired, looked.now);
+    // Nothing starts when a held rollout has settled: it stays told as held, and all else about it goes on.
+    if let Some(wait) = settles_for.filter(|_| !matches!(next, NextRollout::Held { .. })) {
         outcome.waits.pending.push("strict or group endpoints still change".to_owned());
         outcome.come_back(wait);
         return Ok((there, false));
@@ -86,21 +98,63 @@ pub async fn apply_deployment(
         outcome.complete = false;
         return Ok((there, false));
     }
-    let inputs = noted(desired, annotations::TEMPLATE_INPUTS);
-    let change = TemplateChange::of(&hash, &inputs, live.map(|live| &live.metadata));
-    let mut held = None;
+    let mut is_held = false;
     if let (TemplateChange::DefaultsOnly, Some(live)) = (change, live)
         && let Some(by_hand) = looked.gate.holds(&hash, is_stuck(live))
     {
         let wait = DefaultsWait { deployment: desired.name_any(), hash: hash.clone(), by_hand };
         outcome.waits.defaults.push(wait);
-        held = Some(with_template_of(desired, live));
+        is_held = true;
     }
+    if next != NextRollout::Starts {
+        memory.settling.hold();
+        tell_wait(next, outcome);
+        is_held = true;
+    }
+    let held = live.filter(|_| is_held).map(|live| with_template_of(desired, live));
     let applied = step.apply(held.as_ref().unwrap_or(desired), live, outcome).await?;
     if held.is_none() {
         memory.reverts.written(&hash, looked.now);
+        if let (TemplateChange::EndpointsOnly, Some(live), Some(_)) = (change, live, &applied) {
+            memory.pace.started(Rollout::of(live), looked.now, looked.clock);
+        }
     }
     Ok((applied.or(there), held.is_none()))
+}
+
+/// Whether pods may be replaced for the sake of endpoints. What users change is left to Kubernetes, which replaces the
+/// pods of a rollout that is under way as well, and brings the endpoints along.
+fn next_rollout(
+    change: TemplateChange,
+    live: Option<&Deployment>,
+    memory: &mut DeploymentMemory,
+    looked: &Looked<'_>,
+) -> NextRollout {
+    match live {
+        Some(live) if change == TemplateChange::EndpointsOnly => {
+            memory.pace.next(Rollout::of(live), looked.now)
+        }
+        _ => {
+            memory.pace.nothing_waits();
+            NextRollout::Starts
+        }
+    }
+}
+
+/// Until then everything else is as it should be, and a change of an ordinary endpoint takes the fast path.
+fn tell_wait(next: NextRollout, outcome: &mut Outcome) {
+    let (pending, look_again) = match next {
+        NextRollout::Starts => return,
+        NextRollout::Waits { look_again } => {
+            ("the pods get other endpoint flags when their rollout is complete".to_owned(), look_again)
+        }
+        NextRollout::Held { held, look_again } => {
+            outcome.waits.rollout_held = Some(held);
+            (format!("the pods get other endpoint flags at {}, see RolloutHeld", held.until), look_again)
+        }
+    };
+    outcome.waits.pending.push(pending);
+    outcome.look_again = Some(look_again);
 }
 
 /// Who keeps taking our template back, when it is time to leave it to him.
@@ -145,27 +199,4 @@ fn is_template_there(live: &Deployment, desired: &Deployment) -> Result<bool, Ap
         Ok(to_json(deployment)?.pointer("/spec/template").cloned().unwrap_or_default())
     };
     Ok(covers(&template(live)?, &template(desired)?))
-}
-
-/// Whether every pod is of the current template and available.
-pub fn is_rolled_out(deployment: &Deployment) -> bool {
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    let Some(status) = &deployment.status else { return false };
-    let is_all = |pods: Option<i32>| pods.unwrap_or_default() == wanted;
-    status.observed_generation >= deployment.metadata.generation
-        && is_all(status.updated_replicas)
-        && is_all(status.available_replicas)
-        && is_all(status.replicas)
-}
-
-/// Whether its rollout has taken longer than it may.
-pub fn is_stuck(deployment: &Deployment) -> bool {
-    stuck(deployment).is_some()
-}
-
-/// What Kubernetes says about a rollout that has taken longer than it may.
-pub fn stuck(deployment: &Deployment) -> Option<String> {
-    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
-    let stuck = conditions.iter().find(|own| own.type_ == "Progressing" && own.status == "False")?;
-    Some(stuck.message.clone().unwrap_or_default())
 }

@@ -59,7 +59,9 @@ impl Run<'_> {
             (Some(seen), _) if outcome.complete => {
                 state.seen = Some(seen);
                 let waits = outcome.waits.clone();
-                state.applied = Some(Applied { config_map, former_config_maps, running, waits, rest });
+                let look_again = outcome.look_again;
+                let applied = Applied { config_map, former_config_maps, running, waits, look_again, rest };
+                state.applied = Some(applied);
             }
             // Something is left to do: look at everything when it is done.
             (Some(seen), _) => {

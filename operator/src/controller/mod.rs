@@ -5,7 +5,7 @@ mod memory;
 mod outcome;
 mod report;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crds::{
     ThanosQuery,
@@ -14,7 +14,10 @@ use crds::{
         pod::{FRONTEND_CONTAINER, QUERY_CONTAINER},
     },
 };
-use kube::{Client, runtime::controller::Action};
+use kube::{
+    Client,
+    runtime::{controller::Action, reflector::ObjectRef},
+};
 use tokio::time::Instant;
 
 pub use outcome::{Error, reconcile, retry};
@@ -26,7 +29,7 @@ use crate::{
     apply::{self, ApplyError, Outcome, Pace, Reverts, Turns},
     clock::Clock,
     config::Config,
-    discovery::{discover, query_service},
+    discovery::{Namespaces, discover, query_service},
     events::Events,
     metrics::Metrics,
     plan::{self, DocumentId, Known, Names, Plan, Running, RunningWorkload},
@@ -34,7 +37,7 @@ use crate::{
     seen::Seen,
     snapshot::{self, Live, Reading},
     status::{Asker, Progress},
-    watch::{Indices, QueryRef, Wakes, query_ref},
+    watch::{Indices, QueryRef, Scope, Wakes, query_ref},
 };
 
 /// What every reconcile uses.
@@ -43,6 +46,8 @@ pub struct Context {
     pub client: Client,
     /// Settings.
     pub config: Config,
+    /// The namespaces that it works in.
+    pub scopes: Vec<Scope>,
     /// What is watched.
     pub indices: Indices,
     /// Wakes ThanosQuery objects.
@@ -88,8 +93,12 @@ async fn steps(query: &ThanosQuery, context: &Context) -> Result<Action, Error> 
     // Before the lists are complete a missing Service means nothing. Their completion wakes us.
     let namespace = own.namespace.as_deref().unwrap_or_default();
     let needs_query_services = query.spec.query_frontend.is_some();
+    // Whoever has a bad selector is told so further on.
+    let is_complete_beyond =
+        |namespaces: Namespaces| context.indices.are_complete_beyond(&namespaces, &context.scopes);
     if !context.indices.are_complete_for(namespace)
         || needs_query_services && !context.indices.query_services_complete_for(namespace)
+        || !Namespaces::of(query).map_or(true, is_complete_beyond)
     {
         return Ok(Action::await_change());
     }
@@ -114,7 +123,7 @@ impl Run<'_> {
             state.queriers.reverts = Reverts::stopped(&seen);
             state.frontend.reverts = Reverts::stopped(&seen);
         }
-        let mut full = state.needs_a_full_look(&handle.noted, &seen);
+        let mut full = state.needs_a_full_look(&handle.noted, &seen, Instant::now());
         // Somebody who reverts what we write is answered, but not as fast as both can.
         let wait = apply::left_of(apply::WRITE_INTERVAL, state.objects_written, Instant::now());
         if full && !wait.is_zero() {
@@ -125,10 +134,15 @@ impl Run<'_> {
             Ok(names) => names,
             Err(error) => return self.refuse(state, error.to_string()).await,
         };
+        let namespaces = match Namespaces::of(query) {
+            Ok(namespaces) => namespaces,
+            Err(error) => return self.refuse(state, error.to_string()).await,
+        };
         let mut conflicts = 0;
         loop {
             // 1. snapshot (client, when more than endpoints may have changed)
-            let watched = snapshot::watched(&context.indices, &names.namespace);
+            let rights = context.indices.rights(&context.scopes, context.config.needs_consent);
+            let watched = snapshot::watched(&context.indices, &context.wakes, &namespaces, rights);
             let live = if full {
                 // The marks that led here are spent: whatever fails from now on, the next look is a full one, too.
                 state.applied = None;
@@ -143,6 +157,7 @@ impl Run<'_> {
                 Ok(discovery) => discovery,
                 Err(error) => return self.refuse(state, error.to_string()).await,
             };
+            self.wake_around(state, &discovery.loops);
             let query_services = snapshot::query_services(&context.indices, &names.namespace);
             let has_frontend = query.spec.query_frontend.is_some();
             let query_service = has_frontend.then(|| query_service(query, &query_services));
@@ -188,6 +203,7 @@ impl Run<'_> {
                     if let (true, Some(applied)) = (is_fast, &state.applied) {
                         // Nobody looked at the pods.
                         outcome.waits = applied.waits.clone();
+                        outcome.look_again = applied.look_again;
                     }
                     outcome
                 }
@@ -217,7 +233,8 @@ impl Run<'_> {
                 let document = summary.document.as_ref().filter(|_| summary.has_agents());
                 context.asker.ask(&query_ref(query), handle, &names.querier, document);
             }
-            context.metrics.endpoints_of(query, &discovery, &summary.endpoints);
+            let changed = outcome.config_map.as_ref().and_then(plan::meta_of).map(|meta| meta.written_at);
+            context.metrics.endpoints_of(query, &discovery, &summary.endpoints, changed);
             context.metrics.held_of(query, summary.held.as_ref().map_or(0, |held| held.services.len()));
             if full {
                 self.take_turns(state, &outcome, is_first);
@@ -235,9 +252,19 @@ impl Run<'_> {
             };
             // That is no reason to look at everything.
             let ends = summary.held.as_ref().map(|held| held.ends_in(context.clock.now()));
-            let again = outcome.again.into_iter().chain(ends).min();
+            let again = outcome.wait(Instant::now()).into_iter().chain(ends).min();
             return self.finish(state, progress, again).await;
         }
+    }
+
+    // They see a circle, or its end, only when they look again.
+    fn wake_around(&self, state: &mut QueryState, loops: &BTreeSet<String>) {
+        for other in state.loops.symmetric_difference(loops) {
+            if let Some((namespace, name)) = other.split_once('/') {
+                self.context.wakes.one(&ObjectRef::new(name).within(namespace));
+            }
+        }
+        state.loops.clone_from(loops);
     }
 
     fn reading(&self, state: &QueryState) -> Reading {
@@ -291,8 +318,8 @@ impl Run<'_> {
         let accepted = query.metadata.annotations.as_ref().and_then(|all| all.get(ACCEPT_DEFAULTS));
         let gate = Gate { mode: context.config.default_rollouts, turns: &context.turns, own: &own, accepted };
         let QueryState { config_map_written, queriers, frontend, .. } = state;
-        let pace =
-            Pace { config_map_written: *config_map_written, queriers, frontend, asked, gate: &gate, now };
+        let (config_map_written, clock) = (*config_map_written, context.clock.now());
+        let pace = Pace { config_map_written, queriers, frontend, asked, gate: &gate, now, clock };
         apply::apply(&context.client, query, plan, live, pace).await
     }
 }

@@ -18,6 +18,9 @@ use crate::{
     watch::query_ref,
 };
 
+/// Services of which an Event tells at once; status and `explain` tell the others.
+const TOLD_AT_ONCE: usize = 20;
+
 /// A status that somebody else takes away is given back this often.
 const LOST_STATUS_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -61,7 +64,7 @@ impl Run<'_> {
             .cloned()
             .collect();
         let told = state.told.get_or_insert_with(|| told_before(query, &now));
-        for rejected in now.difference(told) {
+        for rejected in now.difference(told).take(TOLD_AT_ONCE) {
             let happened = Happened::ServiceRejected {
                 service: format!("{}/{}", rejected.namespace, rejected.service),
                 word: rejected.reason.word(),

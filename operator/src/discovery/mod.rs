@@ -1,21 +1,36 @@
 //! Step 2, pure: which Services count for a ThanosQuery, as what, and why the others do not.
 //!
+//! ```text
+//!  ThanosQuery ──► Selection (namespaces, labels, owners) ──┐
+//!  Services, EndpointSlices, namespaces ────────────────────┴─► Rules::judge ──► Store, or Reason
+//! ```
+//!
 //! Nothing here knows of addresses or Thanos releases (that is `plan::endpoints`), nor of the API.
 
+mod namespaces;
 mod query_service;
+mod reach;
+mod reason;
+mod rules;
+mod selection;
 mod selector;
 mod service_name;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use crds::{ThanosQuery, names::labels};
 use sd_agent::EndpointType;
 
+pub use namespaces::{Namespaces, Rights};
 pub use query_service::{QueryServiceChoice, QueryServiceError, may_ask, query_service};
+pub use reach::Reach;
+pub use reason::Reason;
+pub use rules::{Facts, Rules, owner_of};
+pub use selection::Selection;
 pub use selector::{Selector, SelectorError};
 pub use service_name::{ServiceName, ServiceNameError};
 
-use crate::watch::{ServiceForm, StoreApiService, StoreApiSlice, StorePort};
+use crate::watch::{StoreApiService, StoreApiSlice, WatchedNamespace};
 
 /// What discovery looks at.
 #[derive(Clone, Debug, Default)]
@@ -24,17 +39,27 @@ pub struct Watched {
     pub services: Vec<Arc<StoreApiService>>,
     /// Their EndpointSlices.
     pub slices: Vec<Arc<StoreApiSlice>>,
+    /// Namespaces, as far as they may be read.
+    pub namespaces: Vec<Arc<WatchedNamespace>>,
+    /// What the operator may read.
+    pub rights: Rights,
+    /// Other ThanosQuery objects, to which some of the Services belong.
+    pub others: Vec<Arc<ThanosQuery>>,
 }
 
-/// Every Service in reach is in one of these lists, or is not selected.
+/// Every Service in reach is in one of these lists, or is left out because somebody chose that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Discovery {
     /// Services that count, sorted by namespace and name.
     pub stores: Vec<Store>,
-    /// Services that do not, sorted.
+    /// Services that do not although they look as if they should, sorted.
     pub rejected: Vec<Rejected>,
     /// Services that count, but not as their labels seem to say.
     pub remarks: Vec<Rejected>,
+    /// Namespaces that are asked for and may not be read, each with the remedy.
+    pub out_of_reach: Vec<String>,
+    /// ThanosQuery objects with which this one would query in a circle, as `namespace/name`.
+    pub loops: BTreeSet<String>,
 }
 
 /// A Service that counts.
@@ -48,32 +73,8 @@ pub struct Store {
     pub endpoint_type: EndpointType,
     /// How it is reached.
     pub reach: Reach,
-}
-
-/// How a StoreAPI is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// One virtual address with the Service's port.
-    ClusterIp {
-        /// The Service's port.
-        port: u16,
-    },
-    /// The pods' addresses with the pods' port.
-    Headless {
-        /// Name of the port, for SRV.
-        port_name: String,
-        /// The pods' port.
-        pod_port: u16,
-        /// Pods with a name of their own.
-        hostnames: Vec<String>,
-    },
-    /// A name outside the cluster.
-    External {
-        /// The name.
-        host: String,
-        /// The Service's port.
-        port: u16,
-    },
+    /// How many ready addresses are behind it.
+    pub addresses: usize,
 }
 
 /// A Service that does not count, why, and what to do.
@@ -87,117 +88,39 @@ pub struct Rejected {
     pub reason: Reason,
 }
 
-/// Why a Service does not count, or not as it seems.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
-    /// No TCP port of the name that is looked for.
-    NoPort {
-        /// The name that was looked for.
-        wanted: String,
-        /// The TCP ports there are.
-        found: Vec<String>,
-    },
-    /// An ExternalName Service without a name.
-    NoExternalName,
-    /// Its address cannot be written for Thanos.
-    BadAddress(String),
-    /// Another Service has the same address.
-    Duplicate {
-        /// The address.
-        address: String,
-        /// The Service that is used.
-        used: String,
-    },
-    /// Several type labels: it counts as the strongest.
-    ConflictingTypeLabels {
-        /// As what it counts.
-        used: &'static str,
-        /// Labels that have no effect.
-        overruled: Vec<&'static str>,
-    },
-}
-
 /// Finds the stores of `query` among what is watched.
 ///
 /// # Errors
-/// When the selector in the spec cannot be understood; then nothing is known, and what ran before stays.
+/// When a selector in the spec cannot be understood; then nothing is known, and what ran before stays.
 pub fn discover(query: &ThanosQuery, watched: &Watched) -> Result<Discovery, SelectorError> {
-    let selector = Selector::of(query)?;
+    let facts = Facts::of(watched);
+    let rules = Rules::of(query, &facts)?;
     let mut services: Vec<&StoreApiService> = watched.services.iter().map(AsRef::as_ref).collect();
     services.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-    let mut slices: BTreeMap<(&str, &str), Vec<&StoreApiSlice>> = BTreeMap::new();
-    for slice in &watched.slices {
-        slices.entry((&slice.namespace, &slice.service)).or_default().push(slice);
-    }
 
-    let mut discovery = Discovery::default();
+    let mut discovery = Discovery { out_of_reach: rules.out_of_reach(), ..Discovery::default() };
     for service in services {
-        if service.deleting
-            || !selector.matches(&service.namespace, &service.labels)
-            || is_own(query, service)
-        {
-            continue;
-        }
-        let about =
-            |reason| Rejected { namespace: service.namespace.clone(), service: service.name.clone(), reason };
-        let behind =
-            slices.get(&(service.namespace.as_str(), service.name.as_str())).map_or(&[][..], Vec::as_slice);
-        match reach(service, behind) {
-            Ok(reach) => {
-                discovery.stores.push(Store {
-                    namespace: service.namespace.clone(),
-                    service: service.name.clone(),
-                    endpoint_type: service.endpoint_type,
-                    reach,
-                });
+        let about = |reason| Rejected::of(service, reason);
+        match rules.judge(service) {
+            Ok(store) => {
                 if !service.overruled.is_empty() {
                     discovery.remarks.push(about(Reason::ConflictingTypeLabels {
                         used: type_label(service.endpoint_type),
                         overruled: service.overruled.clone(),
                     }));
                 }
+                discovery.stores.push(store);
             }
-            Err(reason) => discovery.rejected.push(about(reason)),
+            Err(reason) if reason.is_meant() => {}
+            Err(reason) => {
+                if let Reason::QueryLoop { other } = &reason {
+                    discovery.loops.insert(other.clone());
+                }
+                discovery.rejected.push(about(reason));
+            }
         }
     }
     Ok(discovery)
-}
-
-// A querier that queries itself answers every query twice, and then again.
-fn is_own(query: &ThanosQuery, service: &StoreApiService) -> bool {
-    let has = |label, value: &str| service.labels.get(label).is_some_and(|own| own == value);
-    query.metadata.namespace.as_deref() == Some(&service.namespace)
-        && has(labels::MANAGED_BY, labels::OPERATOR)
-        && query.metadata.name.as_deref().is_some_and(|name| has(labels::OWNER, name))
-}
-
-fn reach(service: &StoreApiService, slices: &[&StoreApiSlice]) -> Result<Reach, Reason> {
-    let (name, number, target) = match &service.port {
-        StorePort::Found { name, number, target } => (name, *number, *target),
-        StorePort::Missing { wanted, found } => {
-            return Err(Reason::NoPort { wanted: wanted.clone(), found: found.clone() });
-        }
-    };
-    match &service.form {
-        ServiceForm::ClusterIp => Ok(Reach::ClusterIp { port: number }),
-        ServiceForm::ExternalName(host) if host.is_empty() => Err(Reason::NoExternalName),
-        ServiceForm::ExternalName(host) => {
-            Ok(Reach::External { host: host.trim_end_matches('.').to_owned(), port: number })
-        }
-        ServiceForm::Headless => {
-            let mut hostnames: Vec<String> =
-                slices.iter().flat_map(|slice| slice.hostnames.iter().cloned()).collect();
-            hostnames.sort();
-            hostnames.dedup();
-            // The slices know the pods' port even when the Service only names it.
-            let from_slices = slices.iter().find_map(|slice| slice.ports.get(name).copied());
-            Ok(Reach::Headless {
-                port_name: name.clone(),
-                pod_port: from_slices.or(target).unwrap_or(number),
-                hostnames,
-            })
-        }
-    }
 }
 
 fn type_label(endpoint_type: EndpointType) -> &'static str {
@@ -209,43 +132,16 @@ fn type_label(endpoint_type: EndpointType) -> &'static str {
     }
 }
 
-// === impl Reason ===
+// === impl Rejected ===
 
-impl Reason {
-    /// One word, for status, Events and metrics.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::NoPort { .. } => "NoPort",
-            Self::NoExternalName => "NoExternalName",
-            Self::BadAddress(_) => "BadAddress",
-            Self::Duplicate { .. } => "Duplicate",
-            Self::ConflictingTypeLabels { .. } => "ConflictingTypeLabels",
-        }
-    }
-
-    /// What is wrong, and what to do.
-    pub fn message(&self) -> String {
-        match self {
-            Self::NoPort { wanted, found } => {
-                let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
-                format!(
-                    "no TCP port named {wanted:?} (there is: {found}); name the StoreAPI port {wanted:?}, or give its name in the annotation {}",
-                    crds::names::annotations::PORT
-                )
-            }
-            Self::NoExternalName => "type ExternalName without spec.externalName; set it".to_owned(),
-            Self::BadAddress(error) => format!("{error}; correct the Service"),
-            Self::Duplicate { address, used } => {
-                format!(
-                    "{address} is used already through Service {used}; remove the labels from one of them"
-                )
-            }
-            Self::ConflictingTypeLabels { used, overruled } => {
-                format!("counts as {used}; {} has no effect, remove it", overruled.join(", "))
-            }
-        }
+impl Rejected {
+    /// `service` is left out for `reason`.
+    pub fn of(service: &StoreApiService, reason: Reason) -> Self {
+        Self { namespace: service.namespace.clone(), service: service.name.clone(), reason }
     }
 }
 
+#[cfg(test)]
+mod property_tests;
 #[cfg(test)]
 mod tests;

@@ -65,7 +65,7 @@ pub fn query_service(
     query: &ThanosQuery,
     services: &[Arc<QueryService>],
 ) -> Result<QueryServiceChoice, QueryServiceError> {
-    let Some(selector) = Selector::of_query_service(query)? else { return Ok(QueryServiceChoice::Own) };
+    let Some(selector) = selector_of(query)? else { return Ok(QueryServiceChoice::Own) };
     if selects_own(query, &selector) {
         return Ok(QueryServiceChoice::Own);
     }
@@ -76,9 +76,12 @@ pub fn query_service(
         if service.deleting || is_own(query, service) {
             continue;
         }
-        if selector.matches(&service.namespace, &service.labels) {
+        if query.metadata.namespace.as_deref() != Some(&service.namespace) {
+            continue;
+        }
+        if selector.matches(&service.labels) {
             groups.entry(service.owner.as_ref().unwrap_or(&service.name)).or_default().push(service);
-        } else if query.metadata.namespace.as_deref() == Some(&service.namespace) {
+        } else {
             unselected.push(service.name.clone());
         }
     }
@@ -99,10 +102,16 @@ pub fn query_service(
 /// Whether the frontend of `query` may ask `service`, which is not its own.
 pub fn may_ask(query: &ThanosQuery, service: &QueryService) -> bool {
     // Whoever has a bad selector is told so when it is reconciled.
-    let Ok(Some(selector)) = Selector::of_query_service(query) else { return false };
+    let Ok(Some(selector)) = selector_of(query) else { return false };
     query.metadata.namespace.as_deref() == Some(&service.namespace)
         && !is_own(query, service)
         && !selects_own(query, &selector)
+}
+
+// Of the query Service that the frontend asks; none without a frontend.
+fn selector_of(query: &ThanosQuery) -> Result<Option<Selector>, SelectorError> {
+    let frontend = query.spec.query_frontend.as_ref();
+    frontend.map(|frontend| Selector::read(FIELD, frontend.query_label_selector.clone())).transpose()
 }
 
 // One that has an address of its own spreads the frontend's connections better than a list of pods.
@@ -113,7 +122,7 @@ fn best(services: Vec<&QueryService>) -> Option<&QueryService> {
 // Asked of the labels that its query Service will have: it may not be there yet.
 fn selects_own(query: &ThanosQuery, selector: &Selector) -> bool {
     let Ok(names) = Names::of(query) else { return false };
-    selector.matches(&names.namespace, &Workload::queriers(query, &names).labels())
+    selector.matches(&Workload::queriers(query, &names).labels())
 }
 
 fn is_own(query: &ThanosQuery, service: &QueryService) -> bool {

@@ -1,14 +1,12 @@
-//! A label selector of a ThanosQuery as a question to a Service's labels.
+//! A label selector as a question to labels.
 
 use std::collections::BTreeMap;
 
-use crds::ThanosQuery;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
-/// Which Services of its own namespace a ThanosQuery selects, besides the labels that every one needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Which labels are selected. An empty one selects all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
-    namespace: String,
     requirements: Vec<Requirement>,
 }
 
@@ -38,45 +36,23 @@ enum Test {
 // === impl Selector ===
 
 impl Selector {
-    /// Reads the selector of the stores of `query`. Absent, empty and expression-only selectors are all fine.
+    /// Reads `selector`, which is in `field` of a ThanosQuery. Empty and expression-only selectors are all fine.
     ///
     /// # Errors
     /// When an expression has an unknown operator or the wrong number of values.
-    pub fn of(query: &ThanosQuery) -> Result<Self, SelectorError> {
-        let selector = query.spec.custom_store_label_selector.clone().unwrap_or_default();
-        Self::read(query, selector, "spec.customStoreLabelSelector")
-    }
-
-    /// Reads the selector of the query Service that the frontend of `query` asks; none without a frontend.
-    ///
-    /// # Errors
-    /// As [`Self::of`].
-    pub fn of_query_service(query: &ThanosQuery) -> Result<Option<Self>, SelectorError> {
-        let frontend = query.spec.query_frontend.as_ref();
-        let selector = frontend.map(|frontend| frontend.query_label_selector.clone());
-        selector
-            .map(|selector| Self::read(query, selector, "spec.queryFrontend.queryLabelSelector"))
-            .transpose()
-    }
-
-    fn read(
-        query: &ThanosQuery,
-        selector: LabelSelector,
-        field: &'static str,
-    ) -> Result<Self, SelectorError> {
-        let namespace = query.metadata.namespace.clone().unwrap_or_default();
+    pub fn read(field: &'static str, selector: LabelSelector) -> Result<Self, SelectorError> {
         let labels = selector.match_labels.unwrap_or_default().into_iter();
         let mut requirements: Vec<Requirement> =
             labels.map(|(key, value)| Requirement { key, test: Test::In(vec![value]) }).collect();
         for (index, expression) in selector.match_expressions.unwrap_or_default().into_iter().enumerate() {
             requirements.push(Requirement::of(field, index, expression)?);
         }
-        Ok(Self { namespace, requirements })
+        Ok(Self { requirements })
     }
 
-    /// Whether a Service of `namespace` with `labels` is selected.
-    pub fn matches(&self, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
-        self.namespace == namespace && self.requirements.iter().all(|requirement| requirement.matches(labels))
+    /// Whether what has `labels` is selected.
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.requirements.iter().all(|requirement| requirement.matches(labels))
     }
 }
 

@@ -10,8 +10,15 @@ fn query(spec: &str) -> ThanosQuery {
 }
 
 fn service(name: &str, labels: &str, spec: &str) -> Arc<StoreApiService> {
-    let yaml =
-        format!("{{metadata: {{name: {name}, namespace: demo, labels: {{{labels}}}}}, spec: {{{spec}}}}}");
+    service_in("demo", name, labels, spec)
+}
+
+/// With the labels that every StoreAPI Service has.
+fn service_in(namespace: &str, name: &str, labels: &str, spec: &str) -> Arc<StoreApiService> {
+    let store_api = "operator.thanos.io/store-api: 'true', app.kubernetes.io/part-of: thanos";
+    let yaml = format!(
+        "{{metadata: {{name: {name}, namespace: {namespace}, labels: {{{store_api}, {labels}}}}}, spec: {{{spec}}}}}"
+    );
     Arc::new(serde_saphyr::from_str::<Service>(&yaml).expect("a Service").into())
 }
 
@@ -19,7 +26,7 @@ const GRPC: &str = "clusterIP: 10.0.0.1, ports: [{name: grpc, port: 80, targetPo
 const HEADLESS: &str = "clusterIP: None, ports: [{name: grpc, port: 80, targetPort: 10901}]";
 
 fn found(spec: &str, services: Vec<Arc<StoreApiService>>) -> Discovery {
-    discover(&query(spec), &Watched { services, slices: vec![] }).expect("readable selector")
+    discover(&query(spec), &Watched { services, ..Watched::default() }).expect("readable selector")
 }
 
 fn names(discovery: &Discovery) -> Vec<&str> {
@@ -84,7 +91,7 @@ fn services_of_other_namespaces_and_its_own_are_not_taken() {
 fn a_service_being_deleted_does_not_count() {
     let mut going = (*service("a", "", GRPC)).clone();
     going.deleting = true;
-    assert_eq!(found("", vec![Arc::new(going)]), Discovery::default());
+    assert_eq!(found("", vec![Arc::new(going)]), Discovery::default(), "and nobody is told");
 }
 
 #[test]
@@ -92,7 +99,11 @@ fn a_headless_service_takes_port_and_host_names_from_its_slices() {
     let slice = "{metadata: {name: s-1, namespace: demo, labels: {kubernetes.io/service-name: s}}, addressType: IPv4, \
                  ports: [{name: grpc, port: 19090}], endpoints: [{addresses: [10.0.0.2], hostname: s-1}, {addresses: [10.0.0.1], hostname: s-0}]}";
     let slice: StoreApiSlice = serde_saphyr::from_str::<EndpointSlice>(slice).expect("a slice").into();
-    let watched = Watched { services: vec![service("s", "", HEADLESS)], slices: vec![Arc::new(slice)] };
+    let watched = Watched {
+        services: vec![service("s", "", HEADLESS)],
+        slices: vec![Arc::new(slice)],
+        ..Watched::default()
+    };
     let discovery = discover(&query(""), &watched).expect("readable");
     assert_eq!(
         discovery.stores[0].reach,
@@ -130,4 +141,127 @@ fn conflicting_type_labels_count_as_the_strongest_and_are_remarked() {
     let discovery = found("", vec![service("a", both, GRPC)]);
     assert_eq!(discovery.stores[0].endpoint_type, EndpointType::Strict);
     assert!(discovery.remarks[0].reason.message().contains("endpoint-group has no effect"));
+}
+
+fn slice(service: &str, spec: &str) -> Arc<StoreApiSlice> {
+    let yaml = format!(
+        "{{metadata: {{name: {service}-{}, namespace: demo, labels: {{kubernetes.io/service-name: {service}}}}}, {spec}}}",
+        spec.len()
+    );
+    Arc::new(serde_saphyr::from_str::<EndpointSlice>(&yaml).expect("a slice").into())
+}
+
+/// The addresses that `resolve: EndpointSlice` finds behind one Service.
+fn addresses(service_spec: &str, slices: &[&str]) -> Vec<String> {
+    let watched = Watched {
+        services: vec![service("s", "", service_spec)],
+        slices: slices.iter().map(|spec| slice("s", spec)).collect(),
+        ..Watched::default()
+    };
+    let discovery =
+        discover(&query("serviceDiscovery: {resolve: EndpointSlice}"), &watched).expect("readable");
+    match &discovery.stores[0].reach {
+        Reach::Addresses(addresses) => {
+            addresses.iter().map(|(host, port)| format!("{host}:{port}")).collect()
+        }
+        other => vec![format!("{other:?}")],
+    }
+}
+
+const PODS: &str = "addressType: IPv4, ports: [{name: grpc, port: 10901}], endpoints: [{addresses: [10.0.0.1]}, \
+                    {addresses: [10.0.0.2], conditions: {ready: false}}, \
+                    {addresses: [10.0.0.3], conditions: {ready: true, terminating: true}}]";
+
+#[test]
+fn only_ready_addresses_are_written_and_those_that_end_are_dropped() {
+    assert_eq!(addresses(GRPC, &[PODS]), ["10.0.0.1:10901"]);
+    assert_eq!(addresses(HEADLESS, &[PODS]), ["10.0.0.1:10901"]);
+    let unready = format!("publishNotReadyAddresses: true, {HEADLESS}");
+    assert_eq!(addresses(&unready, &[PODS]), ["10.0.0.1:10901", "10.0.0.2:10901"]);
+    assert_eq!(addresses(GRPC, &[]), [""; 0], "it counts, with nothing ready behind it");
+}
+
+#[test]
+fn a_service_of_two_families_is_reached_by_its_first_one() {
+    let six = "addressType: IPv6, ports: [{name: grpc, port: 1}], endpoints: [{addresses: ['fd00::1']}]";
+    let two = format!("ipFamilies: [IPv6, IPv4], {GRPC}");
+    assert_eq!(addresses(&two, &[PODS, six]), ["[fd00::1]:1"]);
+    assert_eq!(addresses(GRPC, &[PODS, six]), ["10.0.0.1:10901"]);
+    assert_eq!(addresses(&two, &[PODS]), ["10.0.0.1:10901"], "what is there");
+}
+
+#[test]
+fn a_slice_made_by_hand_may_leave_the_name_of_its_only_port_out() {
+    let by_hand = "addressType: IPv4, ports: [{port: 19090}], endpoints: [{addresses: [192.0.2.7]}]";
+    assert_eq!(addresses("ports: [{name: grpc, port: 80}]", &[by_hand]), ["192.0.2.7:19090"]);
+    let other = "addressType: IPv4, ports: [{name: web, port: 1}], endpoints: [{addresses: [192.0.2.8]}]";
+    assert_eq!(addresses(GRPC, &[other]), [""; 0], "another port is not the StoreAPI");
+    let named = "addressType: FQDN, ports: [{name: grpc, port: 1}], endpoints: [{addresses: [t.example]}]";
+    assert_eq!(addresses(GRPC, &[named]), ["t.example:1"]);
+}
+
+#[test]
+fn strict_and_group_endpoints_are_names_whatever_is_asked_for() {
+    let watched = Watched {
+        services: vec![service("s", "operator.thanos.io/endpoint-group: 'true'", GRPC)],
+        slices: vec![slice("s", PODS)],
+        ..Watched::default()
+    };
+    let discovery =
+        discover(&query("serviceDiscovery: {resolve: EndpointSlice}"), &watched).expect("readable");
+    assert_eq!(discovery.stores[0].reach, Reach::ClusterIp { port: 80 });
+    assert_eq!(discovery.stores[0].addresses, 1);
+}
+
+#[test]
+fn an_owner_selector_leaves_only_what_belongs_to_those_objects() {
+    let owned = |name: &str, kind: &str, owner: &str| {
+        let mut row = (*service(name, "", GRPC)).clone();
+        row.owners = vec![crate::watch::Owner { kind: kind.into(), name: owner.into() }];
+        Arc::new(row)
+    };
+    let stores =
+        || vec![owned("a", "Prometheus", "k8s"), owned("b", "ThanosRuler", "k8s"), service("c", "", GRPC)];
+    let with = |selector: &str| {
+        let spec = format!("serviceDiscovery: {{ownerSelector: {{{selector}}}}}");
+        names(&found(&spec, stores())).join(" ")
+    };
+    assert_eq!(with(""), "a b c");
+    assert_eq!(with("kinds: [Prometheus]"), "a");
+    assert_eq!(with("names: [k8s]"), "a b");
+    assert_eq!(with("kinds: [Prometheus], names: [other]"), "");
+}
+
+#[test]
+fn a_service_that_somebody_made_for_its_own_queriers_is_told_and_not_queried() {
+    let own = format!("selector: {{app.kubernetes.io/instance: thanos-query-global}}, {GRPC}");
+    let other = format!("selector: {{app.kubernetes.io/instance: thanos-query-leaf}}, {GRPC}");
+    let discovery = found("", vec![service("own", "", &own), service("other", "", &other)]);
+    assert_eq!(names(&discovery), ["other"]);
+    assert_eq!(discovery.rejected[0].reason, Reason::LeadsBack);
+}
+
+#[test]
+fn a_service_of_another_namespace_needs_consent_of_itself_or_its_namespace() {
+    let namespace = |annotations: &str| {
+        let yaml = format!("{{metadata: {{name: other, annotations: {{{annotations}}}}}}}");
+        let namespace: k8s_openapi::api::core::v1::Namespace =
+            serde_saphyr::from_str(&yaml).expect("a Namespace");
+        Arc::new(WatchedNamespace::from(namespace))
+    };
+    let spec = "serviceDiscovery: {namespaceSelector: {any: true}}";
+    let of = |annotations: &str, needs_consent: bool| {
+        let watched = Watched {
+            services: vec![service_in("other", "s", "", GRPC)],
+            namespaces: vec![namespace(annotations)],
+            rights: Rights { needs_consent, ..Rights::default() },
+            ..Watched::default()
+        };
+        discover(&query(spec), &watched).expect("readable")
+    };
+    assert_eq!(of("", true).rejected[0].reason, Reason::NoConsent { from: "demo".into() });
+    assert_eq!(names(&of("operator.thanos.io/allow-discovery-from: demo", true)), ["s"]);
+    assert_eq!(names(&of("", false)), ["s"], "waived");
+    let message = of("", true).rejected[0].reason.message();
+    assert!(message.contains("operator.thanos.io/allow-discovery-from=demo"), "{message}");
 }

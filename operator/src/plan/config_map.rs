@@ -4,8 +4,8 @@ use crds::names::pod;
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::ConfigMap};
 use sd_agent::{
-    Address, Payload, ThanosVersion,
-    payload::{TooLarge, sha256_hex},
+    Address, Meta, Payload, ThanosVersion,
+    payload::{META_KEY, TooLarge, sha256_hex},
     render::render,
 };
 
@@ -117,6 +117,13 @@ pub fn payload_of(config_map: &ConfigMap) -> Payload {
         data: config_map.data.clone().unwrap_or_default(),
         binary_data: binary.map(|(key, ByteString(bytes))| (key.clone(), bytes.clone())).collect(),
     }
+}
+
+/// What vouches for the document in `config_map`, which is not copied for that.
+pub fn meta_of(config_map: &ConfigMap) -> Option<Meta> {
+    let meta = config_map.data.as_ref()?.get_key_value(META_KEY)?;
+    let data = [(meta.0.clone(), meta.1.clone())].into();
+    Payload { data, ..Payload::default() }.meta().ok()
 }
 
 /// Puts a payload into a ConfigMap.

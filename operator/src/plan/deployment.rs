@@ -13,7 +13,7 @@ use k8s_openapi::{
 
 use super::{Replicas, Workload, inputs};
 
-/// The Deployment of `workload` with these pods. `inputs` is what endpoints say about them.
+/// The Deployment of `workload` with these pods. `inputs` is what is said about them outside its section of the spec.
 pub fn deployment(
     workload: &Workload<'_>,
     template: PodTemplateSpec,

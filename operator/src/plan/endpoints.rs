@@ -1,16 +1,16 @@
 //! What each store becomes for a Thanos release: an entry of the document and, for strict and group, a flag.
 //!
 //! The table is design section 5; the facts behind it are reference "How `thanos query` discovers endpoints",
-//! sections 4 and 8.
+//! sections 4 and 8. What the spec adds by itself is in [`super::additional_endpoints`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use sd_agent::{
     Address, Document, Endpoint, EndpointType, Feature, ThanosVersion, address::AddressError,
-    document::DocumentError,
+    document::DocumentError, version::Release,
 };
 
-use super::Delivery;
+use super::{Delivery, additional_endpoints::Additional};
 use crate::{
     config::Config,
     discovery::{Discovery, Reach, Reason, Rejected, ServiceName, Store},
@@ -25,7 +25,9 @@ pub struct Endpoints {
     pub flags: Vec<Flag>,
     /// Services whose address cannot be written, or is there already.
     pub rejected: Vec<Rejected>,
-    /// Every Service that is in the document, of whatever type.
+    /// Services of whose several addresses only one can be reached.
+    pub single: Vec<Rejected>,
+    /// Every Service that is not missing: its addresses are in the document, of whatever type, or they must not be.
     pub services: BTreeSet<ServiceName>,
     /// What is written in the document for each Service with ordinary endpoints.
     pub ordinary: BTreeMap<ServiceName, Vec<Address>>,
@@ -40,23 +42,36 @@ pub struct Flag {
     pub address: Address,
 }
 
+/// What is taken, and by whom.
+#[derive(Default)]
+struct Taken<'a> {
+    by_place: BTreeMap<String, String>,
+    additional: &'a [Additional],
+}
+
 // === impl Endpoints ===
 
 impl Endpoints {
-    /// Writes the stores of `discovery` for `version`.
+    /// Writes the stores of `discovery`, and what is `additional`, for `version`.
     ///
     /// # Errors
     /// When they make no valid document; duplicates and flag forms are settled here, so that would be a bug.
     pub fn of(
         discovery: &Discovery,
+        additional: &[Additional],
         version: ThanosVersion,
         config: &Config,
         delivery: Delivery,
     ) -> Result<Self, DocumentError> {
-        let mut taken: BTreeMap<Address, &Store> = BTreeMap::new();
-        let mut endpoints: Vec<Endpoint> = Vec::new();
-        let mut rejected = Vec::new();
-        let mut services = BTreeSet::new();
+        let mut taken = Taken { by_place: BTreeMap::new(), additional };
+        let mut endpoints: Vec<Endpoint> = additional.iter().map(|own| own.endpoint.clone()).collect();
+        let (mut rejected, mut single) = (Vec::new(), Vec::new());
+        let mut services: BTreeSet<ServiceName> = discovery
+            .rejected
+            .iter()
+            .filter(|own| must_not_stay(&own.reason))
+            .map(|own| ServiceName { namespace: own.namespace.clone(), name: own.service.clone() })
+            .collect();
         let mut ordinary = BTreeMap::new();
         for store in &discovery.stores {
             let about = |reason| Rejected {
@@ -71,31 +86,70 @@ impl Endpoints {
                     continue;
                 }
             };
-            if let Some((address, used)) =
-                written.iter().find_map(|endpoint| taken.get_key_value(&endpoint.file))
-            {
-                let (address, used) = (address.to_string(), format!("{}/{}", used.namespace, used.service));
-                rejected.push(about(Reason::Duplicate { address, used }));
-                continue;
-            }
-            taken.extend(written.iter().map(|endpoint| (endpoint.file.clone(), store)));
             let name = ServiceName { namespace: store.namespace.clone(), name: store.service.clone() };
-            if store.endpoint_type == EndpointType::Regular {
-                let addresses = written.iter().map(|endpoint| endpoint.file.clone()).collect();
-                ordinary.insert(name.clone(), addresses);
+            // Of one that has the address of another nothing is missing.
+            services.insert(name.clone());
+            match taken.add(store, written) {
+                Ok(added) => {
+                    if store.endpoint_type == EndpointType::Regular && !added.is_empty() {
+                        ordinary.insert(name, added.iter().map(|endpoint| endpoint.file.clone()).collect());
+                    }
+                    endpoints.extend(added);
+                }
+                Err(reason) => {
+                    rejected.push(about(reason));
+                    continue;
+                }
             }
-            services.insert(name);
-            endpoints.extend(written);
+            single
+                .extend(single_address(store, version).map(|remedy| about(Reason::SingleAddress { remedy })));
         }
         let document = Document::new(endpoints)?;
         let flags = flags(&document, delivery);
-        Ok(Self { document, flags, rejected, services, ordinary })
+        Ok(Self { document, flags, rejected, single, services, ordinary })
     }
 
     /// Number of endpoints of `endpoint_type`.
     pub fn count(&self, endpoint_type: EndpointType) -> usize {
         self.document.endpoints().iter().filter(|endpoint| endpoint.endpoint_type == endpoint_type).count()
     }
+}
+
+// === impl Taken ===
+
+impl Taken<'_> {
+    /// Takes the endpoints of `store`, without those addresses of its pods that another Service has, too.
+    fn add(&mut self, store: &Store, written: Vec<Endpoint>) -> Result<Vec<Endpoint>, Reason> {
+        let Store { namespace, service, reach, .. } = store;
+        let (taken, free): (Vec<Endpoint>, Vec<Endpoint>) =
+            written.into_iter().partition(|endpoint| self.by_whom(endpoint).is_some());
+        let is_one_of_many = matches!(reach, Reach::Addresses(_)) && !free.is_empty();
+        if let Some(first) = taken.first().filter(|_| !is_one_of_many) {
+            let used = self.by_whom(first).unwrap_or_default();
+            return Err(Reason::Duplicate { address: first.file.to_string(), used });
+        }
+        let used = format!("Service {namespace}/{service}");
+        self.by_place.extend(free.iter().map(|endpoint| (place(&endpoint.file), used.clone())));
+        Ok(free)
+    }
+
+    fn by_whom(&self, endpoint: &Endpoint) -> Option<String> {
+        let additional = self.additional.iter().find(|own| own.is_about(&endpoint.file));
+        additional.map(Additional::field).or_else(|| self.by_place.get(&place(&endpoint.file)).cloned())
+    }
+}
+
+/// What tells two addresses apart: a prefix does not, unless it finds the port.
+pub fn place(address: &Address) -> String {
+    match address.port() {
+        Some(port) => format!("{}:{port}", address.target()),
+        None => address.to_string(),
+    }
+}
+
+/// Whether endpoints of a Service that was left out for `reason` would do harm: nobody may hold them.
+fn must_not_stay(reason: &Reason) -> bool {
+    matches!(reason, Reason::NoConsent { .. } | Reason::QueryLoop { .. } | Reason::LeadsBack)
 }
 
 /// What the pods get as flags, sorted.
@@ -118,19 +172,20 @@ fn endpoints_of(
     version: ThanosVersion,
     config: &Config,
 ) -> Result<Vec<Endpoint>, AddressError> {
-    let Store { namespace, service, endpoint_type, reach } = store;
-    let host = match reach {
-        Reach::External { host, .. } => host.clone(),
-        Reach::ClusterIp { .. } | Reach::Headless { .. } => {
-            format!("{service}.{namespace}.svc.{}", config.cluster_domain)
+    let Store { namespace, service, endpoint_type, reach, addresses: _ } = store;
+    let own_name = || format!("{service}.{namespace}.svc.{}", config.cluster_domain);
+    let (host, port, file) = match reach {
+        Reach::Addresses(addresses) => {
+            let plain =
+                addresses.iter().map(|(host, port)| Address::plain(host, *port).map(Endpoint::regular));
+            return plain.collect();
+        }
+        Reach::ClusterIp { port } => (own_name(), port, Address::plain(&own_name(), *port)?),
+        Reach::External { host, port } => (host.clone(), port, Address::plain(host, *port)?),
+        Reach::Headless { port_name, pod_port, .. } => {
+            (own_name(), pod_port, Address::dnssrv(port_name, &own_name())?)
         }
     };
-    let file = match reach {
-        Reach::ClusterIp { port } | Reach::External { port, .. } => Address::plain(&host, *port)?,
-        Reach::Headless { port_name, .. } => Address::dnssrv(port_name, &host)?,
-    };
-    let (Reach::ClusterIp { port } | Reach::External { port, .. } | Reach::Headless { pod_port: port, .. }) =
-        reach;
     let endpoint = match endpoint_type {
         EndpointType::Regular => Endpoint::regular(file),
         EndpointType::Strict => match reach {
@@ -157,12 +212,52 @@ fn endpoints_of(
             let flag = match reach {
                 _ if !balanced => Address::plain(&host, *port)?,
                 Reach::Headless { port_name, .. } => Address::dnssrv(port_name, &host)?,
-                Reach::ClusterIp { .. } | Reach::External { .. } => Address::dns(&host, *port)?,
+                Reach::ClusterIp { .. } | Reach::External { .. } | Reach::Addresses(_) => {
+                    Address::dns(&host, *port)?
+                }
             };
             Endpoint::flagged(*endpoint_type, file, flag)
         }
     };
     Ok(vec![endpoint])
+}
+
+/// Why only one of the addresses of `store` can be reached: what reaches them all.
+fn single_address(store: &Store, version: ThanosVersion) -> Option<&'static str> {
+    let Store { namespace: _, service: _, endpoint_type, reach, addresses } = store;
+    // Until 0.36 a group is resolved by gRPC, which takes all addresses that it is given.
+    let grpc_resolves = matches!(version, ThanosVersion::Known(Release { major: 0, minor: ..37, .. }));
+    let remedy = match (reach, endpoint_type) {
+        (Reach::External { .. } | Reach::Addresses(_), _) => return None,
+        (Reach::ClusterIp { .. }, EndpointType::Regular) => {
+            "make the Service headless, or set spec.serviceDiscovery.resolve to EndpointSlice"
+        }
+        (Reach::ClusterIp { .. }, EndpointType::Strict | EndpointType::Group | EndpointType::GroupStrict) => {
+            "make the Service headless"
+        }
+        (Reach::Headless { .. }, EndpointType::Regular) => return None,
+        (Reach::Headless { hostnames, .. }, EndpointType::Strict) if !hostnames.is_empty() => return None,
+        (Reach::Headless { .. }, EndpointType::Strict) => {
+            "give its pods host names, as a StatefulSet does, and each is an endpoint"
+        }
+        (Reach::Headless { .. }, EndpointType::Group)
+            if grpc_resolves || version.supports(Feature::BalancedGroup) =>
+        {
+            return None;
+        }
+        (Reach::Headless { .. }, EndpointType::GroupStrict)
+            if grpc_resolves || version.supports(Feature::BalancedStrictGroup) =>
+        {
+            return None;
+        }
+        (Reach::Headless { .. }, EndpointType::Group) => {
+            "set spec.version, so that it is known how to balance"
+        }
+        (Reach::Headless { .. }, EndpointType::GroupStrict) => {
+            "this release of Thanos cannot balance a strict group; use a group or a strict endpoint"
+        }
+    };
+    (*addresses > 1).then_some(remedy)
 }
 
 #[cfg(test)]
@@ -174,6 +269,7 @@ mod tests {
             agent_image: "sd-agent:test".into(),
             cluster_domain: "cluster.local".into(),
             default_rollouts: Default::default(),
+            needs_consent: true,
         }
     }
 
@@ -183,15 +279,15 @@ mod tests {
     }
 
     fn store(service: &str, endpoint_type: EndpointType, reach: Reach) -> Store {
-        Store { namespace: "ns".into(), service: service.into(), endpoint_type, reach }
+        Store { namespace: "ns".into(), service: service.into(), endpoint_type, reach, addresses: 2 }
     }
 
     /// The file form and the flag form of one store, as text.
     fn forms(version: &str, endpoint_type: EndpointType, reach: Reach) -> Vec<(String, String)> {
         let discovery = Discovery { stores: vec![store("s", endpoint_type, reach)], ..Discovery::default() };
         let version = version.parse().expect("a version");
-        let endpoints =
-            Endpoints::of(&discovery, version, &config(), Delivery::Agent { api: true }).expect("a document");
+        let endpoints = Endpoints::of(&discovery, &[], version, &config(), Delivery::Agent { api: true })
+            .expect("a document");
         let text = |endpoint: &Endpoint| {
             let short = |address: &Address| address.to_string().replace(".ns.svc.cluster.local", "");
             (short(&endpoint.file), endpoint.flag.as_ref().map(short).unwrap_or_default())
@@ -263,7 +359,7 @@ mod tests {
             ..Discovery::default()
         };
         let endpoints =
-            Endpoints::of(&discovery, ThanosVersion::Unknown, &config(), Delivery::Agent { api: true })
+            Endpoints::of(&discovery, &[], ThanosVersion::Unknown, &config(), Delivery::Agent { api: true })
                 .expect("a document");
         assert_eq!(endpoints.document.endpoints().len(), 1);
         assert_eq!(endpoints.rejected[0].service, "b");
@@ -281,9 +377,53 @@ mod tests {
             ..Discovery::default()
         };
         let endpoints =
-            Endpoints::of(&discovery, ThanosVersion::Unknown, &config(), Delivery::Agent { api: true })
+            Endpoints::of(&discovery, &[], ThanosVersion::Unknown, &config(), Delivery::Agent { api: true })
                 .expect("a document");
         assert_eq!(endpoints.document.endpoints().len(), 1);
         assert_eq!(endpoints.rejected[0].reason.word(), "BadAddress");
+    }
+
+    fn written(stores: Vec<Store>, version: ThanosVersion) -> Endpoints {
+        let discovery = Discovery { stores, ..Discovery::default() };
+        Endpoints::of(&discovery, &[], version, &config(), Delivery::Agent { api: true }).expect("a document")
+    }
+
+    #[test]
+    fn addresses_are_written_as_they_are_and_one_that_two_services_share_once() {
+        let pods =
+            |all: &[&str]| Reach::Addresses(all.iter().map(|&host| (host.to_owned(), 10901)).collect());
+        let stores = vec![
+            store("a", EndpointType::Regular, pods(&["10.0.0.1", "[fd00::1]"])),
+            store("b", EndpointType::Regular, pods(&["10.0.0.1", "10.0.0.2"])),
+            store("c", EndpointType::Regular, pods(&["10.0.0.2"])),
+            store("d", EndpointType::Regular, pods(&[])),
+        ];
+        let endpoints = written(stores, ThanosVersion::new(0, 42, 4));
+        let files: Vec<String> =
+            endpoints.document.endpoints().iter().map(|endpoint| endpoint.file.to_string()).collect();
+        assert_eq!(files, ["10.0.0.1:10901", "10.0.0.2:10901", "[fd00::1]:10901"]);
+        assert_eq!(endpoints.rejected.len(), 1);
+        assert!(endpoints.rejected[0].reason.message().contains("Service ns/b"), "{:?}", endpoints.rejected);
+    }
+
+    #[test]
+    fn what_reaches_one_of_several_addresses_is_told_with_what_reaches_them_all() {
+        let told = |endpoint_type, reach: Reach, version: &str| {
+            let version = version.parse().expect("a version");
+            let single = written(vec![store("s", endpoint_type, reach)], version).single;
+            single.into_iter().next().map(|own| own.reason.message()).unwrap_or_default()
+        };
+        let virtual_address = || Reach::ClusterIp { port: 80 };
+        assert!(told(EndpointType::Regular, virtual_address(), "v0.42.4").contains("headless"));
+        assert_eq!(told(EndpointType::Regular, headless(&[]), "v0.42.4"), "");
+        assert!(told(EndpointType::Strict, headless(&[]), "v0.42.4").contains("StatefulSet"));
+        assert_eq!(told(EndpointType::Strict, headless(&["s-0", "s-1"]), "v0.42.4"), "");
+        for version in ["v0.35.1", "v0.37.2", "v0.42.4"] {
+            assert_eq!(told(EndpointType::Group, headless(&[]), version), "", "{version}");
+        }
+        assert_eq!(told(EndpointType::GroupStrict, headless(&[]), "v0.37.2"), "");
+        assert!(told(EndpointType::GroupStrict, headless(&[]), "v0.42.4").contains("cannot balance"));
+        let one = Store { addresses: 1, ..store("s", EndpointType::Regular, virtual_address()) };
+        assert!(written(vec![one], ThanosVersion::Unknown).single.is_empty());
     }
 }

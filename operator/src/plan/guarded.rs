@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use sd_agent::{Address, Document, Endpoint, document::DocumentError};
+use sd_agent::{Document, Endpoint, document::DocumentError};
 
 use super::{
     ConfigMaps, Delivery, Endpoints, PlanError, Remembered, RemovalGuard,
     config_map::{Written, config_maps},
-    endpoints::flags,
+    endpoints::{flags, place},
     removal_guard::Present,
     selection::selection_hash,
 };
@@ -57,9 +57,9 @@ impl Endpoints {
     /// As [`Endpoints::of`].
     fn keeping(self, remembered: &Remembered, delivery: Delivery) -> Result<Self, DocumentError> {
         let mut endpoints = self.document.endpoints().to_vec();
-        let mut taken: BTreeSet<Address> = endpoints.iter().map(|endpoint| endpoint.file.clone()).collect();
+        let mut taken: BTreeSet<String> = endpoints.iter().map(|endpoint| place(&endpoint.file)).collect();
         for address in remembered.held().flat_map(|(_, missing)| &missing.addresses) {
-            if taken.insert(address.clone()) {
+            if taken.insert(place(address)) {
                 endpoints.push(Endpoint::regular(address.clone()));
             }
         }
@@ -73,6 +73,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use jiff::Timestamp;
+    use sd_agent::Address;
 
     use super::*;
     use crate::plan::Missing;
@@ -80,7 +81,7 @@ mod tests {
     fn holding(addresses: &[&str]) -> Remembered {
         let missing = |address: &&str| {
             let addresses = vec![address.parse().expect("an address")];
-            let name = format!("demo/{}", address.split('.').next().unwrap_or_default());
+            let name = format!("demo/{}", address.split(['.', '+']).next().unwrap_or_default());
             let held = Missing { since: Timestamp::UNIX_EPOCH, held: true, addresses };
             (name.parse().expect("a name"), held)
         };
@@ -98,7 +99,7 @@ mod tests {
             document: Document::new(vec![there.clone()]).expect("a document"),
             ..Endpoints::default()
         };
-        let remembered = holding(&["a.demo:1", "b.demo:1"]);
+        let remembered = holding(&["a.demo:1", "dns+b.demo:1"]);
         let delivery = Delivery::Agent { api: true };
         let with = endpoints.clone().keeping(&remembered, delivery).expect("a document");
         let ordinary = Endpoint::regular("a.demo:1".parse().expect("an address"));

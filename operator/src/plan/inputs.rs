@@ -1,5 +1,6 @@
-//! What users and endpoints say about a pod template, as a hash. While it stays and the template changes, the change is
-//! the operator's own: a new default, a new agent. Those wait for their turn (design section 7).
+//! What users say about a pod template, as a hash. While it stays and the template changes, the change is that of
+//! endpoints, which are told by their flags in the template, or the operator's own: a new default, a new agent. Those
+//! wait for their turn (design section 7).
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -46,7 +47,7 @@ fn without_what_is_not_of_pods(mut section: Value) -> Value {
     section
 }
 
-/// The hash of what is said about the pods of `workload`, `more` included: images, flags.
+/// The hash of what is said about the pods of `workload`, `more` included: images, addresses.
 pub fn hash_of(workload: &Workload<'_>, more: &[String]) -> String {
     let spec = &workload.query.spec;
     let (section, defaults) = match workload.layer {
@@ -64,7 +65,7 @@ pub fn template_hash(template: &Value) -> String {
     hash(template)
 }
 
-/// Hash of the inputs of a pod template: of `spec` without the fields `excluded`, and of `extra` (endpoints, labels),
+/// Hash of the inputs of a pod template: of `spec` without the fields `excluded`, and of `extra` (images, labels),
 /// whose order counts.
 ///
 /// Whatever is as in `defaults` (a spec of which nothing is written) is left out, at every depth: a newer operator
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_user_or_an_endpoint_says_about_pods_counts() {
+    fn what_a_user_says_about_pods_counts() {
         let plain = said("", &[]);
         for spec in [
             "logLevel: debug",
@@ -179,7 +180,7 @@ mod tests {
         ] {
             assert_ne!(said(spec, &[]), plain, "{spec}");
         }
-        assert_ne!(said("", &["--endpoint-strict=a:1"]), plain);
+        assert_ne!(said("", &["thanos:v0.42.4"]), plain);
     }
 
     #[test]
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_users_and_endpoints_say_changes_the_hash() {
+    fn what_users_say_changes_the_hash() {
         let defaults = json!({"a": 1, "paused": false, "object": null});
         let of = |spec: Value, extra: &[String]| inputs_hash(spec, &defaults, &["paused"], extra);
         let bare = of(json!({"a": 1}), &[]);

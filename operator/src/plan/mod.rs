@@ -4,6 +4,7 @@
 
 mod access;
 mod additional_args;
+mod additional_endpoints;
 mod agent;
 mod arg;
 mod cache;
@@ -39,7 +40,7 @@ mod together;
 
 use std::sync::Arc;
 
-use crds::{ThanosQuery, query_frontend::QueryFrontendSpec};
+use crds::{ThanosQuery, query_frontend::QueryFrontendSpec, service_discovery::Resolve};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -50,7 +51,7 @@ use k8s_openapi::api::{
 use sd_agent::{ThanosVersion, payload::sha256_hex};
 use serde_json::json;
 
-pub use config_map::{ConfigMaps, has_thanos_own_file, payload_of, set_payload};
+pub use config_map::{ConfigMaps, has_thanos_own_file, meta_of, payload_of, set_payload};
 pub use endpoints::{Endpoints, Flag};
 pub use held_removal::HeldRemoval;
 pub use image::{Image, VersionError};
@@ -61,6 +62,7 @@ pub use removal_guard::RemovalGuard;
 pub use replicas::Replicas;
 pub use running::{Running, RunningWorkload};
 pub use summary::{Delivery, DocumentId, Summary};
+pub use thanos_args::names_endpoint;
 
 use config_map::Written;
 use guarded::{Guarded, guarded};
@@ -144,6 +146,9 @@ pub enum PlanError {
     TooLarge(#[from] sd_agent::payload::TooLarge),
 }
 
+const SLICES_AS_FLAGS: &str = "spec.serviceDiscovery.resolve: EndpointSlice has no effect in mode Flags, where every \
+                               change of a pod would replace the queriers; names are used";
+
 /// Plans everything for `query`.
 ///
 /// # Errors
@@ -159,9 +164,11 @@ pub fn plan(
     let workload = Workload::queriers(query, &names);
     let image = Image::of(workload.common, known.running.querier.version.as_deref(), workload.layer.field())?;
     let delivery = Delivery::of(query);
-    let mut told = Told::default();
+    let (additional, problems) =
+        additional_endpoints::additional_endpoints(query, &names, image.version, &config.cluster_domain);
+    let mut told = Told { problems, ..Told::default() };
     let guard = RemovalGuard::of(query, &mut told.problems);
-    let endpoints = Endpoints::of(discovery, image.version, config, delivery)?;
+    let endpoints = Endpoints::of(discovery, &additional, image.version, config, delivery)?;
     let written = Written { workload: &workload, version: image.version, delivery, known, now };
     let Guarded { endpoints, config_maps, remembered } = guarded(&written, &guard, endpoints)?;
     let document = config_maps.wanted.as_ref().and_then(DocumentId::of);
@@ -169,6 +176,9 @@ pub fn plan(
     let listen = listen::Listen::of(&args.args);
     told.problems.extend(args.refused);
     told.remarks.extend(args.remarks);
+    if delivery == Delivery::Flags && query.spec.service_discovery.resolve == Resolve::EndpointSlice {
+        told.remarks.push(SLICES_AS_FLAGS.to_owned());
+    }
 
     let agent = agent::Agent { query, names: &names, config, version: image.version };
     let sidecars = match delivery {
@@ -181,8 +191,7 @@ pub fn plan(
         volumes: agent.volumes(delivery),
         drain_seconds: drain::drain_seconds(&args.args, &[drain::HTTP_GRACE, drain::GRPC_GRACE]),
     };
-    let mut inputs = vec![image.reference.clone()];
-    inputs.extend(endpoints.flags.iter().map(|flag| flag.address.to_string()));
+    let inputs = [image.reference.clone()];
     let template = pod.template(&workload, &mut told.problems);
     let replicas = known.running.querier.replicas(query.spec.replicas);
     let queriers = WorkloadPlan {

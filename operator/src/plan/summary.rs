@@ -7,7 +7,7 @@ use crds::{
 use k8s_openapi::api::core::v1::ConfigMap;
 use sd_agent::ThanosVersion;
 
-use super::{Endpoints, HeldRemoval, payload_of};
+use super::{Endpoints, HeldRemoval, meta_of};
 
 /// What a plan was made from, for status and Events.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ pub enum Delivery {
 impl DocumentId {
     /// Of the document in `config_map`.
     pub fn of(config_map: &ConfigMap) -> Option<Self> {
-        let meta = payload_of(config_map).meta().ok()?;
+        let meta = meta_of(config_map)?;
         Some(Self { generation: meta.generation, sha256: meta.sha256 })
     }
 }

@@ -16,6 +16,7 @@ fn config() -> Config {
         agent_image: "sd-agent:test".into(),
         cluster_domain: "cluster.local".into(),
         default_rollouts: Default::default(),
+        needs_consent: true,
     }
 }
 
@@ -27,10 +28,12 @@ fn query(version: &str) -> ThanosQuery {
 }
 
 fn planned(query: &ThanosQuery, services: &[Arc<StoreApiService>], known: &Known<'_>) -> Plan {
-    let watched = Watched { services: services.to_vec(), slices: vec![] };
+    let watched = Watched { services: services.to_vec(), ..Watched::default() };
     let discovery = discover(query, &watched).expect("readable");
     plan(query, &discovery, known, &config(), Timestamp::UNIX_EPOCH).expect("a plan")
 }
+
+const STORE_API: &str = "operator.thanos.io/store-api: 'true', app.kubernetes.io/part-of: thanos";
 
 #[derive(Clone, Debug)]
 struct Ordinary {
@@ -44,9 +47,9 @@ impl Ordinary {
     fn service(&self) -> Arc<StoreApiService> {
         let Self { name, port, headless, labelled } = self;
         let ip = if *headless { "None" } else { "10.0.0.1" };
-        let label = if *labelled { "tenant: red" } else { "" };
+        let label = if *labelled { ", tenant: red" } else { "" };
         let yaml = format!(
-            "{{metadata: {{name: s{name}, namespace: demo, labels: {{{label}}}}}, spec: {{clusterIP: {ip}, ports: [{{name: grpc, port: {port}}}]}}}}"
+            "{{metadata: {{name: s{name}, namespace: demo, labels: {{{STORE_API}{label}}}}}, spec: {{clusterIP: {ip}, ports: [{{name: grpc, port: {port}}}]}}}}"
         );
         Arc::new(serde_saphyr::from_str::<KubeService>(&yaml).expect("a Service").into())
     }
@@ -59,7 +62,7 @@ fn ordinary() -> impl Strategy<Value = Vec<Ordinary>> {
 }
 
 fn flagged() -> Arc<StoreApiService> {
-    let yaml = "{metadata: {name: strict, namespace: demo, labels: {operator.thanos.io/endpoint-strict: 'true'}}, spec: {clusterIP: 10.0.0.9, ports: [{name: grpc, port: 80}]}}";
+    let yaml = "{metadata: {name: strict, namespace: demo, labels: {operator.thanos.io/store-api: 'true', app.kubernetes.io/part-of: thanos, operator.thanos.io/endpoint-strict: 'true'}}, spec: {clusterIP: 10.0.0.9, ports: [{name: grpc, port: 80}]}}";
     Arc::new(serde_saphyr::from_str::<KubeService>(yaml).expect("a Service").into())
 }
 

@@ -102,6 +102,13 @@ pub fn endpoint_flag(endpoint_type: EndpointType) -> &'static str {
     }
 }
 
+/// Whether an argument, written `--name=value`, names an endpoint.
+pub fn names_endpoint(arg: &str) -> bool {
+    const TYPES: [EndpointType; 4] =
+        [EndpointType::Regular, EndpointType::Strict, EndpointType::Group, EndpointType::GroupStrict];
+    arg.split_once('=').is_some_and(|(name, _)| TYPES.map(endpoint_flag).contains(&name))
+}
+
 const fn flag(name: &'static str, value: Value) -> KnownFlag {
     KnownFlag { name, value, repeatable: false, since: 0, removed: None, reserved: None }
 }

@@ -14,6 +14,7 @@ fn planned(spec: &str) -> Plan {
         agent_image: "sd-agent:test".into(),
         cluster_domain: "cluster.local".into(),
         default_rollouts: Default::default(),
+        needs_consent: true,
     };
     plan(&query, &Discovery::default(), &Known::default(), &config, Timestamp::UNIX_EPOCH).expect("a plan")
 }

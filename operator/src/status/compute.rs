@@ -183,20 +183,36 @@ fn warnings(
                        spec.version. Until then only what every release understands is used";
         all.push(warning(conditions::VERSION_UNKNOWN, reasons::VERSION_UNKNOWN, message.to_owned()));
     }
-    let left_out: Vec<String> = rejected
-        .iter()
-        .copied()
-        .chain(&discovery.remarks)
-        .take(3)
-        .map(|own| format!("{}/{}: {}", own.namespace, own.service, own.reason.message()))
-        .collect();
-    if !left_out.is_empty() {
-        let more = (rejected.len() + discovery.remarks.len()).saturating_sub(left_out.len());
-        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-        let message = format!("{}{more}", left_out.join("; "));
+    if !discovery.out_of_reach.is_empty() {
+        let message = discovery.out_of_reach.join("; ");
+        all.push(warning(conditions::NAMESPACES_OUT_OF_REACH, reasons::FORBIDDEN, message));
+    }
+    let single = &summary.endpoints.single;
+    if !single.is_empty() {
+        let message = first_few(single.iter());
+        all.push(warning(conditions::SINGLE_ADDRESS, reasons::ONE_OF_SEVERAL, message));
+    }
+    let left_out = rejected.iter().copied().chain(&discovery.remarks);
+    if left_out.clone().next().is_some() {
+        let message = first_few(left_out);
         all.push(warning(conditions::SERVICES_REJECTED, reasons::SERVICE_REJECTED, message));
     }
     all
+}
+
+/// The first three, and how many there are besides.
+fn first_few<'a>(services: impl Iterator<Item = &'a Rejected> + Clone) -> String {
+    const NAMED: usize = 3;
+    let named: Vec<String> = services
+        .clone()
+        .take(NAMED)
+        .map(|own| format!("{}/{}: {}", own.namespace, own.service, own.reason.message()))
+        .collect();
+    let more = match services.count().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    format!("{}{more}", named.join("; "))
 }
 
 fn counts(summary: &Summary, rejected: usize) -> EndpointCounts {

@@ -7,14 +7,17 @@ use crate::events::Happened;
 
 /// What a person is told by an Event when `new` follows `old`: each warning once, when it comes or changes.
 pub fn news(old: &ThanosQueryStatus, new: &ThanosQueryStatus) -> Vec<Happened> {
-    const TOLD: [&str; 8] = [
+    const TOLD: &[&str] = &[
         conditions::INVALID,
         conditions::FOREIGN_OBJECT,
         conditions::APPLY_FAILED,
         conditions::FOREIGN_WRITER,
+        conditions::ROLLOUT_HELD,
         conditions::DEFAULTS_OUTDATED,
         conditions::SERVICE_MONITOR_MISSING,
         conditions::QUERY_SERVICE_MISSING,
+        conditions::NAMESPACES_OUT_OF_REACH,
+        conditions::SINGLE_ADDRESS,
         conditions::REMOVAL_HELD,
     ];
     let is_told = |own: &&Condition| {

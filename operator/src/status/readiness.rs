@@ -9,7 +9,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 
 use super::conditions::{Verdict, Wanted, warning};
 use crate::{
-    apply::{DefaultsWait, Waits, is_rolled_out, stuck},
+    apply::{DefaultsWait, RolloutHeld, Waits, is_rolled_out, stuck},
     plan::Summary,
 };
 
@@ -69,6 +69,14 @@ pub fn waiting(waits: &Waits, refusals: &[String], lacks_service_monitors: bool)
              then change the ThanosQuery, an annotation is enough"
         );
         all.push(warning(conditions::FOREIGN_WRITER, reasons::REVERTED, message));
+    }
+    if let Some(RolloutHeld { rollouts, until }) = &waits.rollout_held {
+        let message = format!(
+            "the endpoint flags of the pods changed {rollouts} times in the last 10 minutes, and each time every pod was \
+             replaced; they are changed again at {until}. Find out what makes or relabels strict and group Services so \
+             often; a change of the pods in spec, such as podAnnotations, does not wait and brings the flags along"
+        );
+        all.push(warning(conditions::ROLLOUT_HELD, reasons::OVER_THE_LIMIT, message));
     }
     if let Some(first) = waits.defaults.first() {
         let join = |what: fn(&DefaultsWait) -> &str, between: &str| {

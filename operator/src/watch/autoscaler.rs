@@ -124,7 +124,7 @@ pub async fn watch_autoscalers(
             }
         }
         Told::Listed { changes, first: false } => look_at_targets(&look, &changes),
-        Told::Failed => {
+        Told::Failed | Told::Refused => {
             may_begin();
         }
     };

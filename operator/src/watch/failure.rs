@@ -35,7 +35,7 @@ impl Complaints {
     }
 
     fn is_news(&mut self, error: &watcher::Error) -> bool {
-        let forbidden = code(error) == Some(403);
+        let forbidden = is_forbidden(error);
         let known = std::mem::replace(&mut self.forbidden, forbidden);
         !(forbidden && known)
     }
@@ -44,6 +44,11 @@ impl Complaints {
 /// Whether the API does not know the kind. A namespace that is not there is no such case: its lists are empty.
 pub fn is_unknown_kind(error: &watcher::Error) -> bool {
     code(error) == Some(404)
+}
+
+/// Whether a right is missing.
+pub fn is_forbidden(error: &watcher::Error) -> bool {
+    code(error) == Some(403)
 }
 
 fn code(error: &watcher::Error) -> Option<u16> {

@@ -10,7 +10,7 @@ use kube::{
 use parking_lot::RwLock;
 use serde::de::DeserializeOwned;
 
-use super::{Change, Complaints, Index, Row, Scope, WatchBackoff};
+use super::{Change, Complaints, Index, Row, Scope, WatchBackoff, failure::is_forbidden};
 
 /// What a feed tells.
 pub enum Told<R> {
@@ -25,6 +25,8 @@ pub enum Told<R> {
     },
     /// The watch does not work; it is tried again.
     Failed,
+    /// What was never listed may not be listed: nobody should wait for it. Told once; it is tried again.
+    Refused,
 }
 
 /// Keeps `index` in step with `api` for ever.
@@ -67,7 +69,8 @@ pub async fn feed<K, R>(
             // The rows stand as they are; the watch is started again with back-off.
             Err(error) => {
                 complaints.tell(std::any::type_name::<R>(), &scope, &error);
-                tell(Told::Failed);
+                let is_refused = is_forbidden(&error) && index.write().refuse(&scope);
+                tell(if is_refused { Told::Refused } else { Told::Failed });
             }
         }
     }

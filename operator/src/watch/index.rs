@@ -17,7 +17,7 @@ pub trait Row: PartialEq {
 }
 
 /// Which namespaces one watch covers.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scope {
     /// All of them.
     All,
@@ -39,6 +39,7 @@ pub struct Change<R> {
 pub struct Index<R> {
     rows: HashMap<String, BTreeMap<String, Arc<R>>>,
     complete: HashSet<Scope>,
+    refused: HashSet<Scope>,
 }
 
 // === impl Scope ===
@@ -57,7 +58,7 @@ impl Scope {
 
 impl<R> Default for Index<R> {
     fn default() -> Self {
-        Self { rows: HashMap::new(), complete: HashSet::new() }
+        Self { rows: HashMap::new(), complete: HashSet::new(), refused: HashSet::new() }
     }
 }
 
@@ -65,6 +66,16 @@ impl<R: Row> Index<R> {
     /// Rows of `namespace`, by name.
     pub fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = &Arc<R>> {
         self.rows.get(namespace).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// Every namespace that has rows.
+    pub fn namespaces(&self) -> impl Iterator<Item = &str> {
+        self.rows.keys().map(String::as_str)
+    }
+
+    /// All rows.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<R>> {
+        self.rows.values().flat_map(BTreeMap::values)
     }
 
     /// One row.
@@ -80,6 +91,16 @@ impl<R: Row> Index<R> {
     /// Whether the first list of `scope` is complete.
     pub fn has_list_of(&self, scope: &Scope) -> bool {
         self.complete.contains(scope)
+    }
+
+    /// Whether `scope` may not be listed: nobody waits for it.
+    pub fn is_refused(&self, scope: &Scope) -> bool {
+        self.refused.contains(scope)
+    }
+
+    /// Notes that `scope` may not be listed; true when that is news. A list that was complete once stands.
+    pub fn refuse(&mut self, scope: &Scope) -> bool {
+        !self.complete.contains(scope) && self.refused.insert(scope.clone())
     }
 
     /// Takes a row that was added or changed; none if it is as before.
@@ -118,6 +139,7 @@ impl<R: Row> Index<R> {
             gone.iter().filter_map(|(namespace, name)| self.delete(namespace, name)).collect();
         changes.extend(listed.into_iter().filter_map(|row| self.apply(row)));
         self.complete.insert(scope.clone());
+        self.refused.remove(scope);
         changes
     }
 }
@@ -161,6 +183,15 @@ mod tests {
         index.replace(&Scope::Namespace("n".into()), vec![]);
         assert_eq!(names(&index, "m"), ["c"]);
         assert!(index.is_complete_for("n") && index.is_complete_for("m") && !index.is_complete_for("x"));
+    }
+
+    #[test]
+    fn a_scope_that_may_not_be_listed_is_told_once_until_it_may() {
+        let (mut index, scope) = (Index::<Thing>::default(), Scope::Namespace("n".into()));
+        assert!(index.refuse(&scope) && !index.refuse(&scope) && index.is_refused(&scope));
+        index.replace(&scope, vec![]);
+        assert!(!index.is_refused(&scope));
+        assert!(!index.refuse(&scope), "what is known stands");
     }
 
     #[test]

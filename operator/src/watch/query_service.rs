@@ -98,7 +98,7 @@ pub async fn watch_query_services(api: Api<Service>, scope: Scope, indices: Indi
         Told::Changes(changes) | Told::Listed { changes, first: false } => look_at_askers(&changes),
         // Who has a frontend waits for this.
         Told::Listed { first: true, .. } => look.wakes().with_frontend(&scope),
-        Told::Failed => {}
+        Told::Failed | Told::Refused => {}
     };
     feed::<Service, QueryService>(api, config, scope.clone(), indices.query_services.clone(), tell).await;
 }

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use crds::names::{annotations, labels, pod};
 use k8s_openapi::{
     api::core::v1::{Service, ServicePort},
-    apimachinery::pkg::util::intstr::IntOrString,
+    apimachinery::pkg::{apis::meta::v1::OwnerReference, util::intstr::IntOrString},
 };
 use sd_agent::EndpointType;
 
-use super::index::Row;
+use super::{Consent, Family, index::Row};
 
 /// A Service with the two labels that mark a StoreAPI.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +31,27 @@ pub struct StoreApiService {
     pub endpoint_type: EndpointType,
     /// Type labels that are set besides the one that wins.
     pub overruled: Vec<&'static str>,
+    /// Kinds and names of the objects that it belongs to.
+    pub owners: Vec<Owner>,
+    /// The labels of its pods, when it chooses them itself.
+    pub pods: BTreeMap<String, String>,
+    /// Who may use it from other namespaces.
+    pub consent: Consent,
+    /// The address family that comes first, when it has one.
+    pub family: Option<Family>,
+    /// Whether pods count that are not ready.
+    pub takes_unready: bool,
     /// Whether it is being deleted.
     pub deleting: bool,
+}
+
+/// An object that a Service belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// How a Service is reached.
@@ -89,6 +108,11 @@ impl From<Service> for StoreApiService {
             port: StorePort::find(wanted, &spec.ports.unwrap_or_default()),
             endpoint_type,
             overruled,
+            owners: metadata.owner_references.unwrap_or_default().into_iter().map(Owner::from).collect(),
+            pods: spec.selector.unwrap_or_default(),
+            consent: Consent::of(&annotations),
+            family: spec.ip_families.iter().flatten().find_map(|family| Family::of(family)),
+            takes_unready: spec.publish_not_ready_addresses.unwrap_or_default(),
             deleting: metadata.deletion_timestamp.is_some(),
             labels,
         }
@@ -102,6 +126,14 @@ impl Row for StoreApiService {
 
     fn name(&self) -> &str {
         &self.name
+    }
+}
+
+// === impl Owner ===
+
+impl From<OwnerReference> for Owner {
+    fn from(owner: OwnerReference) -> Self {
+        Self { kind: owner.kind, name: owner.name }
     }
 }
 

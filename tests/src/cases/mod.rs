@@ -15,12 +15,14 @@
 mod adoption;
 mod bad_input;
 mod case;
+mod discovery;
 mod faults;
 mod foreign;
 mod frontend;
 mod handover;
 mod kitchen_sink;
 mod modes;
+mod namespaces;
 mod ordinary;
 mod removals;
 mod replicas;
@@ -43,6 +45,8 @@ pub fn all() -> Vec<Case> {
         handover::cases(),
         modes::cases(),
         removals::cases(),
+        discovery::cases(),
+        namespaces::cases(),
         faults::cases(),
         unreadable::cases(),
         kitchen_sink::cases(),

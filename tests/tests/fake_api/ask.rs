@@ -48,11 +48,16 @@ impl Ask {
         let is_discovery = plural.is_none();
         let mut plural = plural.unwrap_or_else(|| version.join("/"));
         let mut namespace = None;
+        let mut name = None;
         if plural == "namespaces" {
-            namespace = path.next();
-            plural = path.next().unwrap_or_default();
+            let within = path.next();
+            match path.next() {
+                Some(kind) => (namespace, plural) = (within, kind),
+                // Namespaces themselves, or one of them.
+                None => name = within,
+            }
         }
-        let name = path.next();
+        let name = name.or_else(|| path.next());
         let is_watch = parameters.iter().any(|(key, value)| key == "watch" && value == "true");
         let verb = match *request.method() {
             Method::GET if is_discovery => "discover",

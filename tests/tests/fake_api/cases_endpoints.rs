@@ -107,6 +107,7 @@ async fn pods_of_a_strict_headless_service_become_flags_when_their_slice_comes()
     let (api, _operator) = FakeApi::at_rest("").await;
     api.apply(strict("b").replace("spec: {", "spec: {clusterIP: None, "));
     api.eventually(|| api.flags("global", "--endpoint-strict").len() == 1).await;
+    api.roll_out("thanos-query-global");
     api.apply(
         "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {name: b-1, namespace: demo, \
          labels: {kubernetes.io/service-name: b, operator.thanos.io/store-api: 'true', app.kubernetes.io/part-of: thanos}}, \
@@ -116,4 +117,50 @@ async fn pods_of_a_strict_headless_service_become_flags_when_their_slice_comes()
     api.eventually(|| api.flags("global", "--endpoint-strict").len() == 2).await;
     let flags = api.flags("global", "--endpoint-strict");
     assert!(flags[0].contains("=b-0.b.demo.svc") && flags[1].contains("=b-1.b.demo.svc"), "{flags:?}");
+}
+
+fn slice_of(service: &str, addresses: impl Iterator<Item = String>) -> String {
+    let endpoints: Vec<String> = addresses.map(|address| format!("{{addresses: [{address}]}}")).collect();
+    format!(
+        "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {{name: {service}-1, \
+         namespace: demo, labels: {{kubernetes.io/service-name: {service}}}}}, ports: [{{name: grpc, port: 10901}}], \
+         endpoints: [{}]}}",
+        endpoints.join(", ")
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn churn_of_a_thousand_addresses_costs_one_write_a_second_at_most_and_ends_right() {
+    let (api, _operator) = FakeApi::at_rest("serviceDiscovery: {resolve: EndpointSlice}").await;
+    let address = |number: usize| format!("10.{}.{}.{}", number / 65536, number / 256 % 256, number % 256);
+    let started = tokio::time::Instant::now();
+    for round in 0..50 {
+        api.apply(slice_of("a", (round * 100..round * 100 + 1000).map(address)));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let seen = |api: &FakeApi| api.endpoints("global").len();
+    api.eventually(|| seen(&api) == 1000).await;
+    seconds(5).await;
+    let writes = api.requests("patch", "configmaps");
+    let lasted = started.elapsed().as_secs();
+    assert!(writes.len() as u64 <= lasted, "{} writes in {lasted} s", writes.len());
+    for pair in writes.windows(2) {
+        assert!(pair[1].at - pair[0].at >= Duration::from_secs(1), "{pair:?}");
+    }
+    assert_eq!(api.object_writes(), [CONFIG_MAP]);
+    let object = api.get("demo/configmaps/thanos-query-global-endpoints").to_string();
+    assert!(object.contains("10.0.23.11:10901"), "the last of the last round");
+}
+
+#[tokio::test(start_paused = true)]
+async fn addresses_of_a_service_that_chooses_no_pods_are_found_in_slices_made_by_hand() {
+    let (api, _operator) = FakeApi::at_rest("serviceDiscovery: {resolve: EndpointSlice}").await;
+    api.apply(store("b"));
+    api.apply(slice_of("b", ["192.0.2.7".to_owned()].into_iter()));
+    api.eventually(|| {
+        api.get("demo/configmaps/thanos-query-global-endpoints").to_string().contains("192.0.2.7:10901")
+    })
+    .await;
+    api.delete("demo/endpointslices/b-1");
+    api.eventually(|| api.endpoints("global").is_empty()).await;
 }

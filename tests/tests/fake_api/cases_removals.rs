@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fake_api::{FakeApi, Fault, Running, query, seconds, store, strict};
+use crate::fake_api::{FakeApi, Fault, Running, namespace, query, seconds, store, store_in, strict};
 
 const QUERY: &str = "demo/thanosqueries/global";
 const CONFIG_MAP: &str = "demo/configmaps/thanos-query-global-endpoints";
@@ -248,6 +248,21 @@ async fn another_port_or_type_is_no_removal() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn consent_that_is_taken_back_is_no_mistake() {
+    let api = FakeApi::new();
+    api.apply(namespace("demo", "", ""));
+    api.apply(namespace("other", "", "operator.thanos.io/allow-discovery-from: demo"));
+    api.apply(query("global", "serviceDiscovery: {namespaceSelector: {matchNames: [other]}}"));
+    ["a", "b"].iter().for_each(|name| api.apply(store_in("other", name)));
+    let _operator = api.operator().await;
+    api.eventually(|| api.endpoints("global") == ["a", "b"]).await;
+    seconds(20).await;
+    api.apply(namespace("other", "", "operator.thanos.io/allow-discovery-from: nobody"));
+    api.eventually(|| api.endpoints("global").is_empty()).await;
+    assert!(held(&api).is_null(), "{}", held(&api));
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_time_everything_goes_at_once() {
     let (api, _operator) = four_stores("serviceDiscovery: {removalGuard: {holdFor: 0s}}").await;
     strip(&api, &ALL);
@@ -260,6 +275,7 @@ async fn endpoints_that_are_flags_are_held_as_long_as_the_operator_lives() {
     let (api, _operator) = FakeApi::at_rest("serviceDiscovery: {mode: Flags}").await;
     ALL[1..].iter().for_each(|name| api.apply(store(name)));
     api.eventually(|| api.flags("global", "--endpoint=").len() == 4).await;
+    api.roll_out("thanos-query-global");
     seconds(20).await;
     strip(&api, &ALL);
     seconds(60).await;

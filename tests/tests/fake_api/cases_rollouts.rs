@@ -106,6 +106,7 @@ async fn while_the_rollout_to_flags_is_stuck_the_old_pods_still_get_their_endpoi
     let (api, _operator) = FakeApi::at_rest("").await;
     api.apply(query("global", "serviceDiscovery: {mode: Flags}"));
     api.eventually(|| api.flags("global", "--endpoint=").len() == 1).await;
+    api.roll_out_partly("thanos-query-global", true);
     api.apply(store("b"));
     api.eventually(|| api.endpoints("global") == ["a", "b"]).await;
     api.eventually(|| api.flags("global", "--endpoint=").len() == 2).await;

@@ -3,7 +3,7 @@
 use operator::config::DefaultRollouts;
 use serde_json::{Value, json};
 
-use crate::fake_api::{FakeApi, query, seconds, store};
+use crate::fake_api::{FakeApi, query, seconds, store, strict};
 
 const DEPLOYMENT: &str = "demo/deployments/thanos-query-global";
 const QUERY: &str = "demo/thanosqueries/global";
@@ -275,6 +275,24 @@ async fn by_hand_defaults_wait_for_the_annotation_and_other_changes_do_not_bring
     // Pods that are replaced anyway get them.
     api.apply(query("q1", "replicas: 2, logLevel: debug"));
     api.eventually(|| agents(&api)[1] == "sd-agent:2").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_type_of_the_same_endpoint_is_a_change_by_endpoints_and_no_default_of_the_operator() {
+    let group = |label: &str| {
+        strict("b")
+            .replace("operator.thanos.io/endpoint-strict", label)
+            .replace("spec: {", "spec: {clusterIP: None, ")
+    };
+    let api = FakeApi::new();
+    api.apply(query("global", ""));
+    api.apply(group("operator.thanos.io/endpoint-group"));
+    let _operator = api.upgraded("sd-agent:1", DefaultRollouts::Manual).await;
+    api.eventually(|| api.flags("global", "--endpoint-group=").len() == 1).await;
+    api.roll_out("thanos-query-global");
+    api.apply(group("operator.thanos.io/endpoint-group-strict"));
+    api.eventually(|| api.flags("global", "--endpoint-group-strict=").len() == 1).await;
+    assert_eq!(api.condition("global", "DefaultsOutdated"), None);
 }
 
 #[tokio::test(start_paused = true)]

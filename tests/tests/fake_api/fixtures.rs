@@ -2,9 +2,22 @@
 
 /// A ThanosQuery in `demo` with the fields of `spec`, such as `replicas: 2`.
 pub fn query(name: &str, spec: &str) -> String {
+    query_in("demo", name, spec)
+}
+
+/// A ThanosQuery.
+pub fn query_in(namespace: &str, name: &str, spec: &str) -> String {
     format!(
         "{{apiVersion: monitoring.thanos.io/v1alpha1, kind: ThanosQuery, \
-         metadata: {{name: {name}, namespace: demo}}, spec: {{{spec}}}}}"
+         metadata: {{name: {name}, namespace: {namespace}}}, spec: {{{spec}}}}}"
+    )
+}
+
+/// A namespace with labels and annotations.
+pub fn namespace(name: &str, labels: &str, annotations: &str) -> String {
+    format!(
+        "{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: {{{labels}}}, \
+         annotations: {{{annotations}}}}}}}"
     )
 }
 

@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 pub use fault::Fault;
-pub use fixtures::{bad_store, query, store, store_in, strict};
+pub use fixtures::{bad_store, namespace, query, query_in, store, store_in, strict};
 use managed::Writer;
 pub use operator::Running;
 use server::{Logged, Server};
@@ -71,10 +71,11 @@ impl FakeApi {
     /// Applies an object as this manager does, with force.
     pub fn apply_as(&self, manager: &str, yaml: impl AsRef<str>) {
         let object: Value = serde_saphyr::from_str(yaml.as_ref()).expect("YAML");
-        let text = |value: &Value| value.as_str().expect("kind, namespace and name").to_owned();
+        let text = |value: &Value| value.as_str().expect("kind and name").to_owned();
         let key = Key {
             plural: plural(&text(&object["kind"])),
-            namespace: text(&object["metadata"]["namespace"]),
+            // Of a namespace there is none.
+            namespace: object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned(),
             name: text(&object["metadata"]["name"]),
         };
         let writer = Writer::apply(manager, None);
@@ -139,6 +140,25 @@ impl FakeApi {
                 "observedGeneration": object["metadata"]["generation"],
                 "replicas": replicas, "updatedReplicas": replicas,
                 "readyReplicas": replicas, "availableReplicas": replicas,
+            });
+        });
+    }
+
+    /// Does what the Deployment controller does when it has seen a change and the first new pod is not ready, or when
+    /// that has taken too long.
+    pub fn roll_out_partly(&self, deployment: &str, is_stuck: bool) {
+        let path = format!("demo/deployments/{deployment}");
+        self.edit_as(&path, "kube-controller-manager", Some("status"), |object| {
+            let replicas = object["spec"]["replicas"].as_u64().expect("a number");
+            let progressing = match is_stuck {
+                true => json!({"type": "Progressing", "status": "False", "message": "it does not get on"}),
+                false => json!({"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated"}),
+            };
+            object["status"] = json!({
+                "observedGeneration": object["metadata"]["generation"],
+                "replicas": replicas + 1, "updatedReplicas": 1,
+                "readyReplicas": replicas, "availableReplicas": replicas,
+                "conditions": [progressing],
             });
         });
     }

@@ -69,6 +69,7 @@ impl FakeApi {
             agent_image: agent_image.into(),
             cluster_domain: "cluster.local".into(),
             default_rollouts,
+            needs_consent: true,
         };
         let (client, clock) = (self.client(), self.clock);
         let operator = Operator { client, clock, config, scopes, instance: "test".into(), listener };

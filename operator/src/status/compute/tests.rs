@@ -2,7 +2,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 
 use super::*;
 use crate::{
-    apply::DefaultsWait,
+    apply::{DefaultsWait, RolloutHeld},
     discovery::Reason,
     plan::{DocumentId, Endpoints, HeldRemoval},
 };
@@ -234,10 +234,28 @@ fn ready_is_not_told_of_pods_that_are_not_yet_what_is_wanted() {
     let reverted = Waits { foreign_writer: Some("argocd".into()), ..Waits::default() };
     assert_eq!(with(reverted, &[]), "False RevertedBySomebodyElse true");
     assert_eq!(with(Waits::default(), &["Deployment x: no".into()]), "False ApplyFailed true");
+    let held = RolloutHeld { rollouts: 5, until: Timestamp::UNIX_EPOCH };
+    let held = Waits { pending: vec!["held".into()], rollout_held: Some(held), ..Waits::default() };
+    assert_eq!(with(held, &[]), "False Pending false");
     // What nobody asked for may wait.
     let wait = DefaultsWait { deployment: "x".into(), hash: "h".into(), by_hand: true };
     let defaults = Waits { defaults: vec![wait], ..Waits::default() };
     assert_eq!(with(defaults, &[]), "True Available false");
+}
+
+#[test]
+fn rollouts_that_are_held_are_told_with_their_number_the_time_and_a_remedy() {
+    let held = RolloutHeld { rollouts: 5, until: Timestamp::from_second(601).expect("a time") };
+    let waits = Waits { rollout_held: Some(held), ..Waits::default() };
+    let (none, discovery) = (ThanosQueryStatus::default(), Discovery::default());
+    let status = with_waits(&none, &summary(), &discovery, &Deployments::default(), &waits, &[]);
+    assert_eq!(condition(&status, "RolloutHeld"), Some(("True", "OverTheLimit")));
+    let told = status.conditions.iter().find(|own| own.type_ == "RolloutHeld").expect("told");
+    for piece in ["5 times", "again at 1970-01-01T00:10:01Z", "spec"] {
+        assert!(told.message.contains(piece), "{}", told.message);
+    }
+    let over = with_waits(&status, &summary(), &discovery, &Deployments::default(), &Waits::default(), &[]);
+    assert_eq!(condition(&over, "RolloutHeld"), None);
 }
 
 #[test]
