@@ -149,7 +149,7 @@ pub fn plan(
     let listen = listen::Listen::of(&args.args);
     let mut told = Told { problems: args.refused, remarks: args.remarks, query_service: None };
 
-    let agent = agent::Agent { query, names: &names, config, version: image.version };
+    let agent = agent::Agent { query, names: &names, config, version: image.version, http: listen.http };
     let sidecars = match delivery {
         Delivery::Agent { api } => vec![agent.container(api, &endpoints.flags)],
         Delivery::Kubelet | Delivery::Flags => vec![],

@@ -6,8 +6,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use crate::events::Happened;
 
 /// What a person is told by an Event when `new` follows `old`: each warning once, when it comes or changes.
+///
+/// That look-ups fail only when it comes: its text counts pods, which find out one after the other.
 pub fn news(old: &ThanosQueryStatus, new: &ThanosQueryStatus) -> Vec<Happened> {
-    const TOLD: [&str; 7] = [
+    const TOLD: [&str; 8] = [
         conditions::INVALID,
         conditions::FOREIGN_OBJECT,
         conditions::APPLY_FAILED,
@@ -15,10 +17,14 @@ pub fn news(old: &ThanosQueryStatus, new: &ThanosQueryStatus) -> Vec<Happened> {
         conditions::DEFAULTS_OUTDATED,
         conditions::SERVICE_MONITOR_MISSING,
         conditions::QUERY_SERVICE_MISSING,
+        conditions::DNS_FAILING,
     ];
     let is_told = |own: &&Condition| {
         TOLD.contains(&own.type_.as_str())
-            && !old.conditions.iter().any(|told| told.type_ == own.type_ && told.message == own.message)
+            && !old.conditions.iter().any(|told| {
+                told.type_ == own.type_
+                    && (told.message == own.message || told.type_ == conditions::DNS_FAILING)
+            })
     };
     let happened = |own: &Condition| Happened::Condition {
         type_: own.type_.clone(),
