@@ -108,8 +108,8 @@ mod tests {
         DnsFailing { address: Some(address.to_owned()), error: error.to_owned() }
     }
 
-    fn message(addresses: &[&str], pods: &[&[DnsFailing]]) -> Option<String> {
-        let answers = pods.iter().map(|failing| failing.to_vec()).collect();
+    fn message(addresses: &[&str], pods: &[&[&DnsFailing]]) -> Option<String> {
+        let answers = pods.iter().map(|failing| failing.iter().copied().cloned().collect()).collect();
         dns_failing(&summary(addresses), &AgentAnswers::of_failing(answers)).map(|wanted| wanted.message)
     }
 
@@ -118,7 +118,7 @@ mod tests {
         let (a, b) =
             (failing("dns+a.b:1", "10.96.0.10 answers SERVFAIL for a.b."), failing("dns+c.d:1", "x"));
         assert_eq!(
-            message(&["dns+a.b:1", "dns+c.d:1"], &[&[b.clone(), a.clone()], &[a.clone()]]).as_deref(),
+            message(&["dns+a.b:1", "dns+c.d:1"], &[&[&b, &a], &[&a]]).as_deref(),
             Some(
                 "look-up fails: dns+a.b:1 (10.96.0.10 answers SERVFAIL for a.b., in 2 of 2 pods); dns+c.d:1 (x, in 1 of \
                  2 pods); until this succeeds, Thanos may keep addresses that were removed. Mend the DNS name, or remove \
@@ -130,33 +130,33 @@ mod tests {
     #[test]
     fn the_text_is_the_same_in_whatever_order_pods_answer() {
         let (first, second) = (failing("dns+a.b:1", "timeout"), failing("dns+a.b:1", "SERVFAIL"));
-        let one = message(&["dns+a.b:1"], &[&[first.clone()], &[second.clone()]]);
-        let other = message(&["dns+a.b:1"], &[&[second], &[first]]);
+        let one = message(&["dns+a.b:1"], &[&[&first], &[&second]]);
+        let other = message(&["dns+a.b:1"], &[&[&second], &[&first]]);
         assert!(one.is_some());
         assert_eq!(one, other);
     }
 
     #[test]
     fn what_is_no_endpoint_any_more_is_not_told() {
-        let gone = [failing("dns+gone.b:1", "SERVFAIL")];
-        assert_eq!(message(&["dns+a.b:1"], &[&gone]), None);
-        assert_eq!(message(&[], &[&gone]), None);
-        assert_eq!(message(&["dns+a.b:1"], &[&[failing("nonsense", "x")]]), None);
+        let gone = failing("dns+gone.b:1", "SERVFAIL");
+        assert_eq!(message(&["dns+a.b:1"], &[&[&gone]]), None);
+        assert_eq!(message(&[], &[&[&gone]]), None);
+        assert_eq!(message(&["dns+a.b:1"], &[&[&failing("nonsense", "x")]]), None);
         let flags = Summary { delivery: Delivery::Flags, ..summary(&["dns+gone.b:1"]) };
-        assert_eq!(dns_failing(&flags, &AgentAnswers::of_failing(vec![gone.to_vec()])), None);
+        assert_eq!(dns_failing(&flags, &AgentAnswers::of_failing(vec![vec![gone]])), None);
     }
 
     #[test]
     fn failures_without_a_name_are_told_when_no_name_is_and_something_is_looked_up() {
         let unnamed = DnsFailing { address: None, error: "which?".into() };
-        let told = message(&["dns+a.b:1"], &[std::slice::from_ref(&unnamed), &[]]).expect("told");
+        let told = message(&["dns+a.b:1"], &[&[&unnamed], &[]]).expect("told");
         assert!(
             told.starts_with("Thanos counts failed look-ups in 1 of 2 pods, and no name fails"),
             "{told}"
         );
-        let both = message(&["dns+a.b:1"], &[&[unnamed.clone(), failing("dns+a.b:1", "SERVFAIL")]]);
+        let both = message(&["dns+a.b:1"], &[&[&unnamed, &failing("dns+a.b:1", "SERVFAIL")]]);
         assert!(both.expect("told").starts_with("look-up fails: dns+a.b:1"));
-        assert_eq!(message(&["plain.b:1"], &[&[unnamed]]), None);
+        assert_eq!(message(&["plain.b:1"], &[&[&unnamed]]), None);
     }
 
     #[test]
@@ -165,7 +165,7 @@ mod tests {
         let addresses: Vec<&str> = all.iter().map(String::as_str).collect();
         let failing: Vec<DnsFailing> =
             all.iter().map(|address| failing(address, &"\n\u{1b}é".repeat(1000))).collect();
-        let told = message(&addresses, &[&failing]).expect("told");
+        let told = message(&addresses, &[&failing.iter().collect::<Vec<_>>()]).expect("told");
         assert!(told.contains("; and 2 more; until"), "{told}");
         assert!(told.chars().count() < 6 * 400 && !told.contains(['\n', '\u{1b}']), "{told}");
     }

@@ -15,6 +15,7 @@
 mod adoption;
 mod bad_input;
 mod case;
+mod dns;
 mod faults;
 mod foreign;
 mod frontend;
@@ -37,6 +38,7 @@ pub use case::{Case, Kind};
 pub fn all() -> Vec<Case> {
     [
         ordinary::cases(),
+        dns::cases(),
         strict::cases(),
         bad_input::cases(),
         handover::cases(),
