@@ -164,6 +164,11 @@ impl QueryStates {
     pub fn knows(&self, query: &QueryRef) -> bool {
         self.handles.lock().contains_key(query)
     }
+
+    /// Whether `handle` is that of `query`: one that was deleted and made again has another.
+    pub fn is_current(&self, query: &QueryRef, handle: &Arc<QueryHandle>) -> bool {
+        self.handles.lock().get(query).is_some_and(|own| Arc::ptr_eq(own, handle))
+    }
 }
 
 // === impl Noted ===

@@ -113,6 +113,16 @@ impl Address {
         self.lookup
     }
 
+    /// Whether Thanos asks a DNS server about it by itself. A name without a prefix is left to gRPC.
+    pub fn is_looked_up(&self) -> bool {
+        self.lookup != Lookup::None
+    }
+
+    /// The host as it is written: the name that is looked up.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// The port, when the address carries one.
     pub fn port(&self) -> Option<u16> {
         self.port

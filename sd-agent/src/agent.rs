@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::{
     net::TcpListener,
-    sync::Notify,
+    sync::{Notify, watch},
     time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
 };
 
@@ -14,6 +14,7 @@ use crate::{
     api::{ApiSource, Connect},
     args::{RunArgs, SourceChoice},
     board::Board,
+    dns::{DnsWatch, Resolver},
     exchange::{Exchange, Health, Slots},
     http,
     keeper::{Keeper, folder_of},
@@ -40,6 +41,8 @@ pub struct Parts {
     pub inotify: bool,
     /// Wakes the agent to read both sources again.
     pub reread: Arc<Notify>,
+    /// Where names are looked up.
+    pub resolver: Resolver,
 }
 
 struct Agent {
@@ -65,7 +68,7 @@ struct Left {
 }
 
 /// Runs until `shutdown`. Leaves all files as they are.
-pub async fn run(args: RunArgs, parts: Parts, shutdown: impl Future<Output = ()>) {
+pub async fn run(args: RunArgs, mut parts: Parts, shutdown: impl Future<Output = ()>) {
     let report = Report {
         applied: None,
         thanos_version: args.thanos_version.to_string(),
@@ -73,6 +76,7 @@ pub async fn run(args: RunArgs, parts: Parts, shutdown: impl Future<Output = ()>
         api: SourceReport::default(),
         mount: SourceReport::default(),
         refused: None,
+        dns_failing: vec![],
     };
     let board = Arc::new(Board::new(report));
     tracing::info!(
@@ -87,9 +91,9 @@ pub async fn run(args: RunArgs, parts: Parts, shutdown: impl Future<Output = ()>
     if args.thanos_version.is_too_old() {
         tracing::warn!(thanos = %args.thanos_version, "this Thanos is older than any that was tested");
     }
-    let Parts { listener, connect, timing, inotify, reread } = parts;
+    let listener = parts.listener.take();
     let pages = http::serve(args.listen, listener, Arc::clone(&board));
-    let work = work(args, connect, timing, inotify, reread, board);
+    let work = work(args, parts, board);
     tokio::select! {
         () = shutdown => tracing::info!("told to stop, the file stays"),
         () = pages => {}
@@ -97,18 +101,18 @@ pub async fn run(args: RunArgs, parts: Parts, shutdown: impl Future<Output = ()>
     }
 }
 
-async fn work(
-    args: RunArgs,
-    connect: Connect,
-    timing: Timing,
-    inotify: bool,
-    reread: Arc<Notify>,
-    board: Arc<Board>,
-) {
+async fn work(args: RunArgs, parts: Parts, board: Arc<Board>) {
+    let Parts { listener: _, connect, timing, inotify, reread, resolver } = parts;
     let _lock = take_lock(&args, &timing, &board).await;
     let (version, flags) = (args.thanos_version, args.flagged.clone());
-    let mut keeper = Keeper::new(args.output.clone(), version, flags, timing.write_retry, Arc::clone(&board));
+    let (looked_up, names) = watch::channel(Arc::default());
+    let (output, retry) = (args.output.clone(), timing.write_retry);
+    let mut keeper = Keeper::new(output, version, flags, retry, looked_up, Arc::clone(&board));
     keeper.restore();
+    let dns = args.thanos_metrics_url.clone().map(|url| {
+        let board = Arc::clone(&board);
+        DnsWatch { url, names, resolver, timing, board }.run()
+    });
 
     let with_api = args.source != SourceChoice::Mount;
     let with_mount = args.source != SourceChoice::Api;
@@ -129,6 +133,7 @@ async fn work(
     tokio::select! {
         () = api.run(), if with_api => {}
         () = mount.run(), if with_mount => {}
+        () = or_never(dns) => {}
         () = agent.run() => {}
     }
 }
@@ -255,6 +260,13 @@ async fn at(moment: Option<Instant>) {
     }
 }
 
+async fn or_never(task: Option<impl Future<Output = ()>>) {
+    match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
+    }
+}
+
 // === impl Left ===
 
 impl Left {
@@ -279,6 +291,7 @@ impl Default for Parts {
             timing: Timing::default(),
             inotify: true,
             reread: Arc::new(Notify::new()),
+            resolver: Resolver::default(),
         }
     }
 }

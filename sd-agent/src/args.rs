@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
+use http::Uri;
 
 use crate::{Address, ThanosVersion};
 
@@ -29,6 +30,7 @@ const EXIT_CODES: &str = "Exit codes:
 
 /// The two things that the program does.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant)] // there is one
 pub enum Command {
     /// Follow the ConfigMap and keep the file right, until SIGTERM
     ///
@@ -71,6 +73,10 @@ pub struct RunArgs {
     /// An address that this pod's Thanos has as a flag, and that the file therefore leaves out; repeatable
     #[arg(long, env = "SD_AGENT_FLAGGED", value_name = "ADDRESS", value_delimiter = ',')]
     pub flagged: Vec<Address>,
+
+    /// Where this pod's Thanos tells its metrics, to find out which DNS names fail; plain http, without it nobody looks
+    #[arg(long, env = "SD_AGENT_THANOS_METRICS_URL", value_name = "URL", value_parser = plain_url)]
+    pub thanos_metrics_url: Option<Uri>,
 
     /// Where documents come from
     #[arg(long, env = "SD_AGENT_SOURCE", value_enum, default_value_t = SourceChoice::Auto)]
@@ -145,6 +151,11 @@ pub(crate) struct NotAName(String);
 #[error("{0:?} must name a file that ends in .yaml, .yml or .json: Thanos panics on any other")]
 struct NotAFile(String);
 
+/// The URL cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no URL like http://127.0.0.1:9090/metrics")]
+struct NotAPlainUrl(String);
+
 // === impl Args ===
 
 pub(crate) fn object_name(text: &str) -> Result<String, NotAName> {
@@ -168,6 +179,12 @@ fn output_file(text: &str) -> Result<PathBuf, NotAFile> {
         .and_then(|extension| extension.to_str())
         .is_some_and(|extension| ["yaml", "yml", "json"].contains(&extension));
     if known { Ok(path) } else { Err(NotAFile(text.to_owned())) }
+}
+
+fn plain_url(text: &str) -> Result<Uri, NotAPlainUrl> {
+    let url = text.parse::<Uri>().ok().filter(|url| url.scheme_str() == Some("http"));
+    url.filter(|url| url.host().is_some_and(|host| !host.is_empty()))
+        .ok_or_else(|| NotAPlainUrl(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -212,6 +229,8 @@ mod tests {
             vec!["--config-map=a", "--thanos-version=latest"],
             vec!["--config-map=a", "--flagged=store"],
             vec!["--config-map=a", "--source=cloud"],
+            vec!["--config-map=a", "--thanos-metrics-url=https://127.0.0.1:9090/metrics"],
+            vec!["--config-map=a", "--thanos-metrics-url=/metrics"],
         ] {
             assert_eq!(run(&wrong).expect_err("refused").exit_code(), 2, "{wrong:?}");
         }

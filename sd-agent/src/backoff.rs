@@ -38,9 +38,13 @@ impl Backoff {
 
 /// A random time from `least` to `most`.
 pub fn jitter(least: Duration, most: Duration) -> Duration {
-    // Every `RandomState` has other keys; for spreading load that is random enough, and needs no crate.
-    let random = RandomState::new().build_hasher().finish();
-    least + (most.saturating_sub(least)).mul_f64(random as f64 / u64::MAX as f64)
+    least + (most.saturating_sub(least)).mul_f64(random() as f64 / u64::MAX as f64)
+}
+
+/// A random number. Every `RandomState` has other keys; for spreading load and for telling answers apart that is random
+/// enough, and needs no crate.
+pub fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 #[cfg(test)]

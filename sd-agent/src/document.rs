@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::address::Address;
+use crate::address::{Address, Lookup};
 
 /// All endpoints of one ThanosQuery, sorted by their file address and without duplicates.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +76,7 @@ impl Document {
             match (endpoint.endpoint_type, &endpoint.flag) {
                 (EndpointType::Regular, None)
                 | (EndpointType::Group | EndpointType::GroupStrict, Some(_)) => {}
-                (EndpointType::Strict, Some(flag)) if flag.lookup() == crate::address::Lookup::None => {}
+                (EndpointType::Strict, Some(flag)) if flag.lookup() == Lookup::None => {}
                 (EndpointType::Strict, Some(flag)) => return Err(DocumentError::StrictLookup(flag.clone())),
                 (EndpointType::Regular, Some(_)) | (_, None) => {
                     return Err(DocumentError::Flag(endpoint.file.clone()));
@@ -89,6 +89,22 @@ impl Document {
     /// Sorted by file address.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
+    }
+
+    /// What a Thanos with `flags` looks up: every address with a prefix, of its flags and of its file; sorted.
+    pub fn looked_up_by(&self, flags: &[Address]) -> Vec<Address> {
+        let in_file = self.endpoints.iter().filter(|endpoint| !endpoint.is_among(flags));
+        let all = flags.iter().chain(in_file.map(|endpoint| &endpoint.file));
+        let mut names: Vec<Address> = all.filter(|address| address.is_looked_up()).cloned().collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Every address that some Thanos may look up, as a flag or in a file.
+    pub fn looked_up(&self) -> impl Iterator<Item = &Address> {
+        let forms = self.endpoints.iter().flat_map(|endpoint| endpoint.flag.iter().chain([&endpoint.file]));
+        forms.filter(|address| address.is_looked_up())
     }
 
     /// The text that goes into the ConfigMap: JSON, one endpoint a line, ending in a newline.
@@ -154,6 +170,19 @@ mod tests {
             "{\"endpoints\":[\n{\"file\":\"a.ns.svc:1\",\"type\":\"Regular\"},\n{\"file\":\"b.ns.svc:80\",\"type\":\"Strict\",\"flag\":\"b.ns.svc:80\"},\n{\"file\":\"c.ns.svc:1\",\"type\":\"Regular\"}\n]}\n"
         );
         assert_eq!(serde_json::from_str::<Document>(&text).expect("reads back"), document);
+    }
+
+    #[test]
+    fn what_is_looked_up_has_a_prefix_and_depends_on_the_flags_of_the_pod() {
+        let address = |text: &str| text.parse::<Address>().expect("address");
+        let (file, flag) = (address("g.ns.svc:80"), address("dns+g.ns.svc:80"));
+        let group = Endpoint::flagged(EndpointType::Group, file, flag.clone());
+        let headless = "dnssrv+_grpc._tcp.h.ns.svc";
+        let document = Document::new(vec![group, regular("a.ns.svc:1"), regular(headless)]).expect("valid");
+        assert_eq!(document.looked_up_by(&[]), [address(headless)]);
+        assert_eq!(document.looked_up_by(std::slice::from_ref(&flag)), [flag, address(headless)]);
+        assert_eq!(document.looked_up().count(), 2);
+        assert_eq!(Document::new(vec![regular("a.ns.svc:1")]).expect("valid").looked_up().count(), 0);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     Address, Document, Meta, Payload, ThanosVersion,
@@ -42,6 +42,8 @@ pub struct Keeper {
     /// The live file is valid and not what the state file says: it may be the newer of the two.
     unsure: bool,
     pending: Option<Pending>,
+    /// What Thanos looks up, from its flags and its file.
+    looked_up: watch::Sender<Arc<[Address]>>,
     board: Arc<Board>,
     write_trouble: Grumble,
     state_trouble: Grumble,
@@ -77,6 +79,7 @@ impl Keeper {
         version: ThanosVersion,
         flags: Vec<Address>,
         write_retry: (Duration, Duration),
+        looked_up: watch::Sender<Arc<[Address]>>,
         board: Arc<Board>,
     ) -> Self {
         Self {
@@ -90,6 +93,7 @@ impl Keeper {
             unsaved: false,
             unsure: false,
             pending: None,
+            looked_up,
             board,
             write_trouble: Grumble::default(),
             state_trouble: Grumble::default(),
@@ -121,6 +125,7 @@ impl Keeper {
         let in_file = match ahead {
             Some(found) => {
                 self.unsure = true;
+                self.show_looked_up(document.looked_up_by(&self.flags));
                 found.endpoints
             }
             None => match self.put(document) {
@@ -226,10 +231,12 @@ impl Keeper {
     /// Renders, reads it back as Thanos would, and puts it in place. Returns how many endpoints it names.
     fn put(&mut self, document: Document) -> Result<(usize, Published), PutError> {
         let rendered = render(&document, self.version, &self.flags);
+        let looked_up = document.looked_up_by(&self.flags);
         // A large document takes as much memory as its text; what follows needs only the latter.
         drop(document);
         let found = validate::rendered(&rendered.text, self.version).map_err(PutError::Render)?;
         let published = self.live.publish(rendered.text.as_bytes()).map_err(PutError::Publish)?;
+        self.show_looked_up(looked_up);
         if self.write_trouble.clear() {
             tracing::info!(file = %self.output.display(), "the file can be written again");
         }
@@ -296,6 +303,16 @@ impl Keeper {
             active.set(i64::from(one == origin));
         }
         self.board.started();
+    }
+
+    fn show_looked_up(&self, names: Vec<Address>) {
+        self.looked_up.send_if_modified(|before| {
+            let is_news = before[..] != names[..];
+            if is_news {
+                *before = names.into();
+            }
+            is_news
+        });
     }
 
     /// Writes the file again from what is kept.

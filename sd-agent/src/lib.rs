@@ -42,6 +42,8 @@ pub mod check;
 #[deny(clippy::disallowed_types, clippy::disallowed_methods)]
 pub mod configmap;
 #[cfg(feature = "bin")]
+pub mod dns;
+#[cfg(feature = "bin")]
 pub mod exchange;
 #[cfg(feature = "bin")]
 pub mod http;
@@ -71,5 +73,5 @@ pub mod validate;
 pub use address::Address;
 pub use document::{Document, Endpoint, EndpointType};
 pub use payload::{Meta, Payload, Refusal};
-pub use report::Report;
+pub use report::{DnsFailing, Report};
 pub use version::{Feature, ThanosVersion};

@@ -49,6 +49,8 @@ pub struct Metrics {
     pub inotify_degraded: Gauge,
     /// Repairs of a file that someone altered.
     pub self_heal: Counter,
+    /// Look-ups that fail for Thanos, as told at `/status`.
+    pub dns_failing: Gauge,
 }
 
 // === impl Metrics ===
@@ -76,6 +78,7 @@ impl Metrics {
             mount_wiped: Gauge::default(),
             inotify_degraded: Gauge::default(),
             self_heal: Counter::default(),
+            dns_failing: Gauge::default(),
         };
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Version of the agent", build);
@@ -119,6 +122,8 @@ impl Metrics {
         let degraded = metrics.inotify_degraded.clone();
         registry.register("inotify_degraded", "1 while the mount is only polled", degraded);
         registry.register("self_heal", "Repairs of a file that someone altered", metrics.self_heal.clone());
+        let failing = metrics.dns_failing.clone();
+        registry.register("dns_failing", "Addresses that Thanos cannot look up, at most 5 are told", failing);
         metrics
     }
 }

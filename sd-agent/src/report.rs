@@ -19,6 +19,23 @@ pub struct Report {
     pub mount: SourceReport,
     /// The last document that was not taken; stays until the next one is applied.
     pub refused: Option<Refused>,
+    /// Look-ups that fail for this pod's Thanos, sorted, at most [`MAX_FAILING`]. Empty when none does, and when nobody
+    /// can tell because Thanos' metrics cannot be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns_failing: Vec<DnsFailing>,
+}
+
+/// Entries of [`Report::dns_failing`] at most.
+pub const MAX_FAILING: usize = 5;
+
+/// A look-up that fails: the DNS server gives no usable answer. That a name does not exist is an answer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DnsFailing {
+    /// The address as Thanos has it; none when Thanos counts failures that no look-up of the agent shows.
+    pub address: Option<String>,
+    /// What the DNS server did, for people; at most 300 bytes, and the same as long as nothing changes.
+    pub error: String,
 }
 
 /// The document that the file was rendered from.

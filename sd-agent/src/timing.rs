@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::dns::verdict::Spans;
+
 /// The spans. The defaults are what is documented and measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
@@ -27,6 +29,13 @@ pub struct Timing {
     pub api_retry: (Duration, Duration),
     /// The longest bound while the ConfigMap does not exist: without, and with a file in place.
     pub missing_retry: (Duration, Duration),
+    /// How often Thanos' counters are read. Thanos looks up every 5 s and a person needs minutes, so a failure is told
+    /// soon enough, and reading 100 kB costs next to nothing.
+    pub dns_tick: Duration,
+    /// The longest time that is spent on looking names up at once.
+    pub dns_round: Duration,
+    /// When a look-up counts as failing, and when that is over.
+    pub dns_spans: Spans,
 }
 
 // === impl Timing ===
@@ -46,6 +55,9 @@ impl Default for Timing {
             recheck: (seconds(270), seconds(330)),
             api_retry: (millis(200), seconds(30)),
             missing_retry: (seconds(1), seconds(5)),
+            dns_tick: seconds(10),
+            dns_round: seconds(60),
+            dns_spans: Spans { quiet: seconds(30), persists: seconds(20), others: seconds(60) },
         }
     }
 }

@@ -2,6 +2,8 @@
 
 mod fake_api;
 
+#[path = "fake_api/cases_dns.rs"]
+mod dns;
 #[path = "fake_api/cases_endpoints.rs"]
 mod endpoints;
 #[path = "fake_api/cases_failures.rs"]

@@ -14,7 +14,7 @@ use k8s_openapi::{
 };
 use sd_agent::ThanosVersion;
 
-use super::{Delivery, Flag, Names};
+use super::{Delivery, Flag, Names, listen, querier::METRICS};
 use crate::config::Config;
 
 /// What the agent's container is made from.
@@ -27,6 +27,8 @@ pub struct Agent<'a> {
     pub config: &'a Config,
     /// Release the file is rendered for.
     pub version: ThanosVersion,
+    /// Where its Thanos has metrics.
+    pub http: listen::Address,
 }
 
 // The document is at most 16 MiB; the folder holds it, its successor and the kept state.
@@ -47,6 +49,7 @@ impl Agent<'_> {
             format!("--thanos-version={}", self.version),
             format!("--source={}", source(spec.source)),
             format!("--listen=0.0.0.0:{}", pod::AGENT_PORT),
+            format!("--thanos-metrics-url=http://127.0.0.1:{}{METRICS}", self.http.port),
         ];
         args.extend(flags.iter().map(|flag| format!("--flagged={}", flag.address)));
         let mut mounts = vec![

@@ -180,7 +180,7 @@ pub fn plan(
         told.remarks.push(SLICES_AS_FLAGS.to_owned());
     }
 
-    let agent = agent::Agent { query, names: &names, config, version: image.version };
+    let agent = agent::Agent { query, names: &names, config, version: image.version, http: listen.http };
     let sidecars = match delivery {
         Delivery::Agent { api } => vec![agent.container(api, &endpoints.flags)],
         Delivery::Kubelet | Delivery::Flags => vec![],

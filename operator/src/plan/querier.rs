@@ -51,6 +51,8 @@ pub fn container(
 pub const READY: &str = "/-/ready";
 /// Where Thanos says whether it is alive.
 pub const HEALTHY: &str = "/-/healthy";
+/// Where Thanos tells its metrics; at the root, too.
+pub const METRICS: &str = "/metrics";
 
 /// What the containers of both workloads have in common.
 pub fn thanos_container(workload: &Workload<'_>, image: &Image) -> Container {

@@ -1,4 +1,5 @@
-//! Asks the agents what their files hold: after a change, until every pod has it, then no more.
+//! Asks the agents what their files hold: after a change, until every pod has it. Then no more, or rarely while endpoints
+//! are looked up: a DNS server may fail at any time.
 //!
 //! A pod that cannot be asked is unknown and blocks nothing.
 
@@ -11,7 +12,10 @@ use hyper::{Request, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, ResourceExt, api::ListParams};
-use sd_agent::{Report, report::Applied};
+use sd_agent::{
+    DnsFailing, Report,
+    report::{Applied, MAX_FAILING},
+};
 use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
 
 use crate::{
@@ -24,6 +28,8 @@ use crate::{
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(200);
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
+/// From here the delay grows once every pod has the document.
+const FIRST_DELAY_AT_REST: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 16;
 const ANSWER_LIMIT: usize = 1024 * 1024;
 
@@ -32,16 +38,28 @@ const ANSWER_LIMIT: usize = 1024 * 1024;
 pub struct AgentAnswers {
     pods: BTreeMap<String, Answer>,
     wanted: Option<DocumentId>,
+    /// Whether endpoints are looked up, so that there may be news without a change.
+    looked_up: bool,
     asked: bool,
 }
 
 /// The answer of one pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Answer {
-    Has { generation: u64, sha256: String },
-    HasNothing,
-    Silent,
+struct Answer {
+    document: Has,
+    failing: Vec<DnsFailing>,
 }
+
+/// The document of one pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Has {
+    Document { generation: u64, sha256: String },
+    Nothing,
+    Unknown,
+}
+
+/// Name and address of a pod.
+type PodAddress = (String, Option<IpAddr>);
 
 /// Pods by what they have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,14 +89,14 @@ impl AgentAnswers {
     pub fn tally(&self, document: &DocumentId) -> Tally {
         let mut tally = Tally { pods: self.pods.len(), ..Tally::default() };
         for answer in self.pods.values() {
-            match answer {
-                Answer::Has { generation, sha256 }
+            match &answer.document {
+                Has::Document { generation, sha256 }
                     if *generation >= document.generation && *sha256 == document.sha256 =>
                 {
                     tally.synced += 1;
                 }
-                Answer::Has { .. } | Answer::HasNothing => tally.behind += 1,
-                Answer::Silent => tally.silent += 1,
+                Has::Document { .. } | Has::Nothing => tally.behind += 1,
+                Has::Unknown => tally.silent += 1,
             }
         }
         tally
@@ -87,6 +105,21 @@ impl AgentAnswers {
     /// Whether the pods were asked at all since the operator started.
     pub fn are_known(&self) -> bool {
         self.asked
+    }
+
+    /// How many pods there are.
+    pub fn pods(&self) -> usize {
+        self.pods.len()
+    }
+
+    /// For each pod, which look-ups fail.
+    pub fn failing(&self) -> impl Iterator<Item = &[DnsFailing]> {
+        self.pods.values().map(|answer| &answer.failing[..])
+    }
+
+    /// Whether there is nothing to ask until somebody says so.
+    fn is_over(&self) -> bool {
+        self.wanted.is_none() || self.is_complete() && !self.looked_up
     }
 
     fn is_complete(&self) -> bool {
@@ -105,15 +138,21 @@ impl Asker {
         Self { client, wakes, states, at_once: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
-    /// Asks the pods of `query` until all have `document`. `instance` is the value of their instance label.
+    /// Asks the pods of `query` until all have `document`, and then rarely if it has names that are `looked_up`.
+    /// `instance` is the value of their instance label.
     pub fn ask(
         &self,
         query: &QueryRef,
         handle: &Arc<QueryHandle>,
         instance: &str,
         document: Option<&DocumentId>,
+        looked_up: bool,
     ) {
-        handle.agents.lock().wanted = document.cloned();
+        {
+            let mut agents = handle.agents.lock();
+            agents.wanted = document.cloned();
+            agents.looked_up = looked_up;
+        }
         if document.is_none() {
             return;
         }
@@ -149,37 +188,51 @@ struct Task {
 impl Task {
     async fn run(self) {
         let mut delay = FIRST_DELAY;
-        while self.states.knows(&self.query) {
-            let changed = self.round().await;
+        let mut pods = Vec::new();
+        // Somebody asked: there may be other pods.
+        let mut is_asked = true;
+        while self.states.is_current(&self.query, &self.handle) {
+            let is_at_rest = !is_asked && self.handle.agents.lock().is_complete();
+            let changed = self.round(&mut pods, is_at_rest).await;
             if changed {
                 self.wakes.one(&self.query);
             }
             {
                 // Under the lock that `ask` takes: a question that comes now finds either us or nobody.
                 let mut noted = self.handle.noted.lock();
-                if self.handle.agents.lock().is_complete() {
+                let agents = self.handle.agents.lock();
+                if agents.is_over() {
                     noted.asking = false;
                     return;
                 }
+                if agents.is_complete() {
+                    delay = delay.max(FIRST_DELAY_AT_REST);
+                }
             }
-            delay = match timeout(delay, self.handle.ask.notified()).await {
-                Ok(()) => FIRST_DELAY,
-                Err(_) => (delay * 2).min(LONGEST_DELAY),
-            };
+            is_asked = timeout(delay, self.handle.ask.notified()).await.is_ok();
+            delay = if is_asked { FIRST_DELAY } else { (delay * 2).min(LONGEST_DELAY) };
         }
         self.handle.noted.lock().asking = false;
     }
 
-    /// Asks every pod once; tells whether anything is new.
-    async fn round(&self) -> bool {
+    /// Asks every pod once; tells whether anything is new. At rest the pods are listed only when one is silent.
+    async fn round(&self, pods: &mut Vec<PodAddress>, is_at_rest: bool) -> bool {
         let Ok(_one_of_few) = self.at_once.acquire().await else { return false };
-        let Some(pods) = self.pods().await else { return false };
-        let answers: BTreeMap<String, Answer> = stream::iter(pods)
-            .map(|(name, address)| async move { (name, ask(address).await) })
-            .buffer_unordered(AT_ONCE)
-            .collect()
-            .await;
+        let mut answers = if is_at_rest { ask_all(pods).await } else { BTreeMap::new() };
+        if !is_at_rest || answers.values().any(|answer| answer.document == Has::Unknown) {
+            let Some(listed) = self.pods().await else { return false };
+            *pods = listed;
+            answers = ask_all(pods).await;
+        }
         let mut known = self.handle.agents.lock();
+        if is_at_rest {
+            // One that is slow now keeps its file: that is no news.
+            for (name, answer) in &mut answers {
+                if let (Has::Unknown, Some(before)) = (&answer.document, known.pods.get(name)) {
+                    answer.clone_from(before);
+                }
+            }
+        }
         let is_new = known.pods != answers || !known.asked;
         known.pods = answers;
         known.asked = true;
@@ -187,7 +240,7 @@ impl Task {
     }
 
     /// Names and addresses of the pods; none when they cannot be listed.
-    async fn pods(&self) -> Option<Vec<(String, Option<IpAddr>)>> {
+    async fn pods(&self) -> Option<Vec<PodAddress>> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), self.query.namespace.as_deref()?);
         let selector =
             format!("{}={},{}={}", labels::INSTANCE, self.instance, labels::MANAGED_BY, labels::OPERATOR);
@@ -210,18 +263,31 @@ impl Task {
     }
 }
 
+async fn ask_all(pods: &[PodAddress]) -> BTreeMap<String, Answer> {
+    stream::iter(pods.to_vec())
+        .map(|(name, address)| async move { (name, ask(address).await) })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await
+}
+
 async fn ask(address: Option<IpAddr>) -> Answer {
-    let Some(address) = address else { return Answer::Silent };
+    let unknown = Answer { document: Has::Unknown, failing: vec![] };
+    let Some(address) = address else { return unknown };
     match timeout(ANSWER_TIMEOUT, report(address)).await {
-        Ok(Ok(Report { applied: Some(Applied { generation, sha256, .. }), .. })) => {
-            Answer::Has { generation, sha256 }
+        Ok(Ok(Report { applied, mut dns_failing, .. })) => {
+            let document = applied.map_or(Has::Nothing, |Applied { generation, sha256, .. }| Has::Document {
+                generation,
+                sha256,
+            });
+            dns_failing.truncate(MAX_FAILING);
+            Answer { document, failing: dns_failing }
         }
-        Ok(Ok(Report { applied: None, .. })) => Answer::HasNothing,
         Ok(Err(error)) => {
             tracing::debug!(%address, error = &*error, "an agent did not answer as expected");
-            Answer::Silent
+            unknown
         }
-        Err(_) => Answer::Silent,
+        Err(_) => unknown,
     }
 }
 
@@ -241,24 +307,51 @@ async fn report(address: IpAddr) -> Result<Report, Box<dyn std::error::Error + S
 mod tests {
     use super::*;
 
+    impl AgentAnswers {
+        /// Of pods that were asked, with what fails in each.
+        pub fn of_failing(pods: Vec<Vec<DnsFailing>>) -> Self {
+            let answer = |failing| Answer { document: Has::Nothing, failing };
+            let pods =
+                pods.into_iter().enumerate().map(|(index, failing)| (format!("{index}"), answer(failing)));
+            Self { pods: pods.collect(), wanted: None, looked_up: true, asked: true }
+        }
+    }
+
+    fn answers(pods: &[(&str, Has)], wanted: &DocumentId) -> AgentAnswers {
+        let answer = |document: &Has| Answer { document: document.clone(), failing: vec![] };
+        let pods = pods.iter().map(|(name, document)| ((*name).to_owned(), answer(document)));
+        AgentAnswers { pods: pods.collect(), wanted: Some(wanted.clone()), looked_up: false, asked: true }
+    }
+
+    fn has(generation: u64, sha256: &str) -> Has {
+        Has::Document { generation, sha256: sha256.into() }
+    }
+
     #[test]
     fn pods_are_counted_by_what_they_have() {
         let document = DocumentId { generation: 7, sha256: "new".into() };
-        let has = |generation, sha256: &str| Answer::Has { generation, sha256: sha256.into() };
-        let answers = AgentAnswers {
-            pods: [
-                ("a", has(7, "new")),
-                ("b", has(6, "old")),
-                ("c", has(7, "other")),
-                ("d", Answer::HasNothing),
-                ("e", Answer::Silent),
-            ]
-            .map(|(name, answer)| (name.to_owned(), answer))
-            .into(),
-            wanted: Some(document.clone()),
-            asked: true,
-        };
+        let pods = [
+            ("a", has(7, "new")),
+            ("b", has(6, "old")),
+            ("c", has(7, "other")),
+            ("d", Has::Nothing),
+            ("e", Has::Unknown),
+        ];
+        let answers = answers(&pods, &document);
         assert_eq!(answers.tally(&document), Tally { pods: 5, synced: 1, behind: 3, silent: 1 });
         assert!(!answers.is_complete());
+    }
+
+    #[test]
+    fn asking_is_over_when_every_pod_has_the_document_and_nothing_is_looked_up() {
+        let document = DocumentId { generation: 7, sha256: "new".into() };
+        let mut answers = answers(&[("a", has(7, "new"))], &document);
+        assert!(answers.is_over());
+        answers.looked_up = true;
+        assert!(!answers.is_over());
+        answers.wanted = None;
+        assert!(answers.is_over());
+        let behind = AgentAnswers { wanted: Some(DocumentId { generation: 8, ..document }), ..answers };
+        assert!(!behind.is_over());
     }
 }

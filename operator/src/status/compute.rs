@@ -12,6 +12,7 @@ use sd_agent::{EndpointType, ThanosVersion};
 use super::{
     agents::AgentAnswers,
     conditions::{Verdict, Wanted, merge, warning},
+    dns::dns_failing,
     readiness::{Pods, readiness, waiting, workload},
 };
 use crate::{
@@ -123,8 +124,9 @@ pub fn compute(findings: &Findings<'_>) -> ThanosQueryStatus {
             // After a restart of the operator the pods are asked first: what status says stays until then.
             let is_as_before = old.document.is_some() && old.document == status.document;
             if summary.has_agents() && !agents.are_known() && is_as_before {
-                keep.push(conditions::ENDPOINTS_SYNCED);
+                keep.extend([conditions::ENDPOINTS_SYNCED, conditions::DNS_FAILING]);
             } else {
+                wanted.extend(dns_failing(summary, agents));
                 let (synced, text) = endpoints_synced(summary, agents);
                 wanted.push(synced);
                 status.synced = text;

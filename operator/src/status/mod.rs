@@ -3,6 +3,7 @@
 mod agents;
 mod compute;
 mod conditions;
+mod dns;
 mod news;
 mod readiness;
 mod restart_reason;

@@ -6,6 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use crate::events::Happened;
 
 /// What a person is told by an Event when `new` follows `old`: each warning once, when it comes or changes.
+///
+/// That look-ups fail only when it comes: its text counts pods, which find out one after the other.
 pub fn news(old: &ThanosQueryStatus, new: &ThanosQueryStatus) -> Vec<Happened> {
     const TOLD: &[&str] = &[
         conditions::INVALID,
@@ -19,10 +21,14 @@ pub fn news(old: &ThanosQueryStatus, new: &ThanosQueryStatus) -> Vec<Happened> {
         conditions::NAMESPACES_OUT_OF_REACH,
         conditions::SINGLE_ADDRESS,
         conditions::REMOVAL_HELD,
+        conditions::DNS_FAILING,
     ];
     let is_told = |own: &&Condition| {
         TOLD.contains(&own.type_.as_str())
-            && !old.conditions.iter().any(|told| told.type_ == own.type_ && told.message == own.message)
+            && !old.conditions.iter().any(|told| {
+                told.type_ == own.type_
+                    && (told.message == own.message || told.type_ == conditions::DNS_FAILING)
+            })
     };
     let happened = |own: &Condition| Happened::Condition {
         type_: own.type_.clone(),

@@ -17,6 +17,7 @@ use sd_agent::{
     agent::{Parts, run},
     api::Connect,
     args::{Args, Command, RunArgs},
+    dns::{Resolver, verdict::Spans},
     timing::Timing,
 };
 use tempfile::TempDir;
@@ -160,7 +161,12 @@ impl Pod {
     pub async fn start_for(&self, api: &FakeApi, thanos: &str, more: &[&str]) -> Running {
         let mut arguments = self.plain_arguments(more);
         arguments.push(format!("--thanos-version={thanos}"));
-        self.start_args(Some(api), arguments, quick(), true).await
+        self.start_args(Some(api), arguments, quick(), true, Resolver::default()).await
+    }
+
+    /// Starts an agent that looks names up with `resolver`.
+    pub async fn start_resolving(&self, api: &FakeApi, more: &[&str], resolver: Resolver) -> Running {
+        self.start_args(Some(api), self.arguments(more), quick(), true, resolver).await
     }
 
     pub async fn start_with(
@@ -170,7 +176,7 @@ impl Pod {
         timing: Timing,
         inotify: bool,
     ) -> Running {
-        self.start_args(api, self.arguments(more), timing, inotify).await
+        self.start_args(api, self.arguments(more), timing, inotify, Resolver::default()).await
     }
 
     async fn start_args(
@@ -179,6 +185,7 @@ impl Pod {
         arguments: Vec<String>,
         timing: Timing,
         inotify: bool,
+        resolver: Resolver,
     ) -> Running {
         let args = run_args(arguments);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -197,6 +204,7 @@ impl Pod {
             timing,
             inotify,
             reread: Arc::clone(&reread),
+            resolver,
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async move { drop(stopped.await) };
@@ -223,6 +231,8 @@ pub fn quick() -> Timing {
         write_retry: (millis(30), millis(100)),
         api_retry: (millis(10), millis(50)),
         missing_retry: (millis(30), millis(30)),
+        dns_tick: millis(20),
+        dns_spans: Spans { quiet: millis(200), persists: millis(100), others: millis(300) },
         ..Timing::default()
     }
 }

@@ -16,6 +16,7 @@ mod adoption;
 mod bad_input;
 mod case;
 mod discovery;
+mod dns;
 mod faults;
 mod foreign;
 mod frontend;
@@ -40,6 +41,7 @@ pub use case::{Case, Kind};
 pub fn all() -> Vec<Case> {
     [
         ordinary::cases(),
+        dns::cases(),
         strict::cases(),
         bad_input::cases(),
         handover::cases(),
