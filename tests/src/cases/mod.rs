@@ -26,6 +26,7 @@ mod replicas;
 pub mod run;
 mod schema;
 mod service_monitor;
+mod stories;
 mod strict;
 mod unreadable;
 mod upgrade;
@@ -52,6 +53,7 @@ pub fn all() -> Vec<Case> {
         schema::cases(),
         writes::cases(),
         service_monitor::cases(),
+        stories::cases(),
     ]
     .into_iter()
     .flatten()
