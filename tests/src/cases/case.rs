@@ -96,6 +96,17 @@ impl Case {
         })
     }
 
+    /// Needs a cluster whose pods reach the address of this machine.
+    pub fn only_where_pods_reach_this_machine(self) -> Self {
+        self.skip_if(|environment| {
+            let own = environment.cluster.is_own();
+            (!own).then(|| {
+                "runs a store on this machine, which other clusters' pods may not reach, so not with --context"
+                    .to_owned()
+            })
+        })
+    }
+
     /// Needs the processes of our own cluster.
     pub fn only_on_own_cluster(self) -> Self {
         self.skip_if(|environment| {

@@ -30,6 +30,7 @@ mod replicas;
 pub mod run;
 mod schema;
 mod service_monitor;
+mod stories;
 mod strict;
 mod unreadable;
 mod upgrade;
@@ -60,6 +61,7 @@ pub fn all() -> Vec<Case> {
         schema::cases(),
         writes::cases(),
         service_monitor::cases(),
+        stories::cases(),
     ]
     .into_iter()
     .flatten()
