@@ -1,5 +1,7 @@
 //! What time it is for everything that the operator writes down.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -9,6 +11,11 @@ use tokio::time::Instant;
 pub struct Clock {
     start: Timestamp,
     started: Instant,
+}
+
+/// How long it is from `now` until `end`; nothing when that is over.
+pub fn left_until(end: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(end.duration_since(now)).unwrap_or_default()
 }
 
 // === impl Clock ===
@@ -27,8 +34,6 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]

@@ -27,7 +27,7 @@ use memory::{config_maps, known_generation};
 
 use crate::{
     apply::{self, ApplyError, Outcome, Pace, Reverts, Turns},
-    clock::Clock,
+    clock::{self, Clock},
     config::Config,
     discovery::{Namespaces, discover, query_service},
     events::Events,
@@ -252,7 +252,9 @@ impl Run<'_> {
                     && !context.indices.service_monitors.is_installed(),
             };
             // That is no reason to look at everything.
-            let ends = summary.held.as_ref().map(|held| held.ends_in(context.clock.now()));
+            let ends = [summary.held.as_ref().map(|held| held.until), summary.look_again];
+            let now = context.clock.now();
+            let ends = ends.into_iter().flatten().map(|end| clock::left_until(end, now));
             let again = outcome.wait(Instant::now()).into_iter().chain(ends).min();
             return self.finish(state, progress, again).await;
         }

@@ -21,7 +21,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use crds::{ThanosQuery, names::labels};
 use sd_agent::EndpointType;
 
-pub use namespaces::{Namespaces, Rights};
+pub use namespaces::{Namespaces, Rights, Unknown};
 pub use query_service::{QueryServiceChoice, QueryServiceError, may_ask, query_service};
 pub use reach::Reach;
 pub use reason::Reason;
@@ -58,6 +58,8 @@ pub struct Discovery {
     pub remarks: Vec<Rejected>,
     /// Namespaces that are asked for and may not be read, each with the remedy.
     pub out_of_reach: Vec<String>,
+    /// Namespaces of which it cannot be said what is in them.
+    pub unknown: Unknown,
     /// ThanosQuery objects with which this one would query in a circle, as `namespace/name`.
     pub loops: BTreeSet<String>,
 }
@@ -98,7 +100,8 @@ pub fn discover(query: &ThanosQuery, watched: &Watched) -> Result<Discovery, Sel
     let mut services: Vec<&StoreApiService> = watched.services.iter().map(AsRef::as_ref).collect();
     services.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
 
-    let mut discovery = Discovery { out_of_reach: rules.out_of_reach(), ..Discovery::default() };
+    let mut discovery =
+        Discovery { out_of_reach: rules.out_of_reach(), unknown: rules.unknown(), ..Discovery::default() };
     for service in services {
         let about = |reason| Rejected::of(service, reason);
         match rules.judge(service) {

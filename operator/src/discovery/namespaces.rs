@@ -35,6 +35,10 @@ pub struct Rights {
     pub needs_consent: bool,
 }
 
+/// Namespaces of which it cannot be said what is in them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unknown(Option<(Namespaces, Rights)>);
+
 const FIELD: &str = "spec.serviceDiscovery.namespaceSelector";
 
 // === impl Namespaces ===
@@ -81,8 +85,14 @@ impl Namespaces {
         }
     }
 
+    /// Those of which it cannot be said what is in them, while the operator may read no more than `rights` say.
+    pub fn unknown(&self, rights: &Rights) -> Unknown {
+        let is_complete = rights.refused.is_empty() && rights.reads_namespaces;
+        Unknown((!is_complete).then(|| (self.clone(), rights.clone())))
+    }
+
     /// Whether it cannot be said of `namespace` what is in it: it is or may be looked at, and may not be read.
-    pub fn are_unknown_in(&self, namespace: &str, rights: &Rights) -> bool {
+    fn are_unknown_in(&self, namespace: &str, rights: &Rights) -> bool {
         let may_be_labelled = self.chosen.as_ref().is_some_and(|chosen| chosen.labels.is_some());
         let is_watched = rights.only.as_ref().is_none_or(|only| only.contains(namespace));
         is_watched
@@ -128,6 +138,24 @@ impl Namespaces {
             ));
         }
         told
+    }
+}
+
+// === impl Unknown ===
+
+impl Unknown {
+    /// Whether `namespace` is one of them.
+    pub fn contains(&self, namespace: &str) -> bool {
+        let Self(unknown) = self;
+        unknown.as_ref().is_some_and(|(namespaces, rights)| namespaces.are_unknown_in(namespace, rights))
+    }
+
+    /// Of every namespace.
+    #[cfg(test)]
+    pub fn of_all() -> Self {
+        let chosen = Chosen { any: false, names: BTreeSet::new(), labels: Some(Selector::default()) };
+        let rights = Rights { reads_namespaces: false, ..Rights::default() };
+        Self(Some((Namespaces { own: String::new(), chosen: Some(chosen) }, rights)))
     }
 }
 
@@ -202,7 +230,7 @@ mod tests {
     #[test]
     fn only_what_may_be_looked_at_and_not_be_read_is_unknown() {
         let refused = Rights { refused: ["a".to_owned()].into(), ..Rights::default() };
-        let unknown = |selector: &str, rights: &Rights| namespaces(selector).are_unknown_in("a", rights);
+        let unknown = |selector: &str, rights: &Rights| namespaces(selector).unknown(rights).contains("a");
         assert!(unknown("matchNames: [a]", &refused) && unknown("matchLabels: {x: z}", &refused));
         assert!(!unknown("matchNames: [b]", &refused) && !unknown("matchNames: [a]", &Rights::default()));
         let blind = Rights { reads_namespaces: false, ..Rights::default() };

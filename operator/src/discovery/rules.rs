@@ -10,7 +10,7 @@ use crds::{
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use sd_agent::EndpointType;
 
-use super::{Reason, Selection, SelectorError, Store, Watched, reach::reach};
+use super::{Reason, Selection, SelectorError, Store, Unknown, Watched, reach::reach};
 use crate::{
     plan::{Names, Workload},
     watch::{StoreApiService, StoreApiSlice, WatchedNamespace},
@@ -72,9 +72,9 @@ impl<'a> Rules<'a> {
         self.selection.namespaces.out_of_reach(&self.facts.watched.rights)
     }
 
-    /// Whether it cannot be said what is in `namespace`.
-    pub fn are_unknown_in(&self, namespace: &str) -> bool {
-        self.selection.namespaces.are_unknown_in(namespace, &self.facts.watched.rights)
+    /// The namespaces of which it cannot be said what is in them.
+    pub fn unknown(&self) -> Unknown {
+        self.selection.namespaces.unknown(&self.facts.watched.rights)
     }
 
     /// As what `service` counts.

@@ -1,4 +1,4 @@
-//! Endpoints of Services that are missing and held: they stay as they were written last.
+//! Endpoints of Services that are missing and held, or that cannot be seen: they stay as they were written last.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,9 @@ use super::{
     endpoints::{flags, place},
     removal_guard::Present,
     selection::selection_hash,
+    strict_pods::StrictPods,
 };
+use crate::discovery::Unknown;
 
 /// The endpoints with those that are held, and how they are delivered.
 pub struct Guarded {
@@ -30,13 +32,15 @@ pub fn guarded(
     written: &Written<'_>,
     guard: &RemovalGuard,
     endpoints: Endpoints,
+    unknown: &Unknown,
+    pods: &StrictPods,
 ) -> Result<Guarded, PlanError> {
     let Written { workload, delivery, known, now, .. } = *written;
     let selection = selection_hash(workload.query);
     let owner = workload.query.metadata.uid.as_deref().unwrap_or_default();
-    let present = Present { owner, selection: &selection, endpoints: &endpoints };
+    let present = Present { owner, selection: &selection, endpoints: &endpoints, unknown, pods };
     let mut remembered = guard.judge(known.remembered, present, now);
-    if remembered.held().next().is_some() {
+    if remembered.kept(&endpoints.services).next().is_some() {
         let kept = endpoints.clone().keeping(&remembered, delivery)?;
         if let Ok(config_maps) = config_maps(written, &kept, &remembered) {
             return Ok(Guarded { endpoints: kept, config_maps, remembered });
@@ -51,14 +55,14 @@ pub fn guarded(
 // === impl Endpoints ===
 
 impl Endpoints {
-    /// With the endpoints that `remembered` holds, as ordinary ones. One that another Service has now stays its own.
+    /// With the endpoints that `remembered` keeps, as ordinary ones. One that another Service has now stays its own.
     ///
     /// # Errors
     /// As [`Endpoints::of`].
     fn keeping(self, remembered: &Remembered, delivery: Delivery) -> Result<Self, DocumentError> {
         let mut endpoints = self.document.endpoints().to_vec();
         let mut taken: BTreeSet<String> = endpoints.iter().map(|endpoint| place(&endpoint.file)).collect();
-        for address in remembered.held().flat_map(|(_, missing)| &missing.addresses) {
+        for address in remembered.kept(&self.services) {
             if taken.insert(place(address)) {
                 endpoints.push(Endpoint::regular(address.clone()));
             }

@@ -1,7 +1,5 @@
 //! A removal that is held, as people are told of it.
 
-use std::time::Duration;
-
 use crds::names::annotations::ACCEPT_REMOVAL;
 use jiff::Timestamp;
 
@@ -21,11 +19,6 @@ pub struct HeldRemoval {
 // === impl HeldRemoval ===
 
 impl HeldRemoval {
-    /// How long it is until the first of them goes.
-    pub fn ends_in(&self, now: Timestamp) -> Duration {
-        Duration::try_from(self.until.duration_since(now)).unwrap_or_default()
-    }
-
     /// What a person is told: which Services, until when, and the two ways out of it.
     pub fn message(&self) -> String {
         const NAMED: usize = 3;

@@ -34,6 +34,7 @@ mod running;
 mod selection;
 mod service;
 pub mod service_monitor;
+mod strict_pods;
 mod summary;
 mod thanos_args;
 mod together;
@@ -66,6 +67,7 @@ pub use thanos_args::names_endpoint;
 
 use config_map::Written;
 use guarded::{Guarded, guarded};
+use strict_pods::{next_to_go, with_missing_pods};
 
 use crate::{
     config::Config,
@@ -168,9 +170,13 @@ pub fn plan(
         additional_endpoints::additional_endpoints(query, &names, image.version, &config.cluster_domain);
     let mut told = Told { problems, ..Told::default() };
     let guard = RemovalGuard::of(query, &mut told.problems);
-    let endpoints = Endpoints::of(discovery, &additional, image.version, config, delivery)?;
+    let remembered = known.remembered.filter(|own| Some(&own.owner) == query.metadata.uid.as_ref());
+    let pods = remembered.map(|remembered| &remembered.pods);
+    let (discovery, pods) = with_missing_pods(discovery, pods, now);
+    let endpoints = Endpoints::of(&discovery, &additional, image.version, config, delivery)?;
     let written = Written { workload: &workload, version: image.version, delivery, known, now };
-    let Guarded { endpoints, config_maps, remembered } = guarded(&written, &guard, endpoints)?;
+    let Guarded { endpoints, config_maps, remembered } =
+        guarded(&written, &guard, endpoints, &discovery.unknown, &pods)?;
     let document = config_maps.wanted.as_ref().and_then(DocumentId::of);
     let args = query_args::query_args(query, image.version, delivery, &endpoints.flags);
     let listen = listen::Listen::of(&args.args);
@@ -233,6 +239,7 @@ pub fn plan(
             version: image.version,
             delivery,
             document,
+            look_again: next_to_go(&remembered.pods, now),
             held: remembered.held_removal(guard.hold_for),
             config_map: names.config_map.clone(),
             problems: told.problems,

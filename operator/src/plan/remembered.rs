@@ -13,7 +13,7 @@ use sd_agent::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{HeldRemoval, payload_of};
+use super::{HeldRemoval, payload_of, strict_pods::StrictPods};
 use crate::discovery::ServiceName;
 
 /// Key of the plain text, in `data`.
@@ -43,6 +43,9 @@ pub struct Remembered {
     /// Those of `services` that came while others were held.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub newcomers: BTreeSet<ServiceName>,
+    /// The pods of strict Services.
+    #[serde(default, skip_serializing_if = "StrictPods::is_empty")]
+    pub pods: StrictPods,
 }
 
 /// A Service that had ordinary endpoints and is not there any more.
@@ -129,6 +132,14 @@ impl Remembered {
         self.missing.iter().filter(|(_, missing)| missing.held)
     }
 
+    /// The endpoints that stay although their Services are not among `services`: held ones, and those of namespaces
+    /// that may not be read any more.
+    pub fn kept<'a>(&'a self, services: &BTreeSet<ServiceName>) -> impl Iterator<Item = &'a Address> {
+        let unseen = self.services.iter().filter(|(name, _)| !services.contains(*name));
+        let held = self.held().map(|(_, missing)| &missing.addresses);
+        held.chain(unseen.map(|(_, addresses)| addresses)).flatten()
+    }
+
     /// The removal that is held, if each Service is for `hold_for`.
     pub fn held_removal(&self, hold_for: SignedDuration) -> Option<HeldRemoval> {
         let first = self.held().map(|(_, missing)| missing.since).min()?;
@@ -174,6 +185,7 @@ mod tests {
             services: (1..count).map(|number| (name(number), address(number))).collect(),
             missing: [(name(0), missing)].into(),
             newcomers: [name(1)].into(),
+            pods: [("demo/p".parse().expect("a name"), [("p-0".to_owned(), None)].into())].into(),
         }
     }
 

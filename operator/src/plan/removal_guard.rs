@@ -13,8 +13,9 @@ use super::{
     Endpoints, Remembered,
     duration::Nanos,
     remembered::{LAST_NUMBER, Missing},
+    strict_pods::StrictPods,
 };
-use crate::discovery::ServiceName;
+use crate::discovery::{ServiceName, Unknown};
 
 /// What goes within this time is one change: a script takes the labels from one Service after the other, and the
 /// first of them are gone before there are many.
@@ -40,6 +41,10 @@ pub struct Present<'a> {
     pub selection: &'a str,
     /// The Services and their endpoints.
     pub endpoints: &'a Endpoints,
+    /// Namespaces of which it cannot be said what is in them.
+    pub unknown: &'a Unknown,
+    /// The pods of strict Services.
+    pub pods: &'a StrictPods,
 }
 
 // === impl RemovalGuard ===
@@ -78,9 +83,16 @@ impl RemovalGuard {
     ///
     /// The same again with nothing else happening gives the same again.
     pub fn judge(&self, before: Option<&Remembered>, present: Present<'_>, now: Timestamp) -> Remembered {
-        let Present { owner, selection, endpoints } = present;
+        let Present { owner, selection, endpoints, unknown, pods } = present;
         let Endpoints { services, ordinary, .. } = endpoints;
         let before = before.filter(|before| before.owner == owner);
+        // That nothing is seen there means nothing: what was known stays, for as long as that is so.
+        let known = before.into_iter().flat_map(|before| &before.services);
+        let unseen: BTreeMap<ServiceName, Vec<Address>> = known
+            .filter(|(name, _)| !services.contains(name) && unknown.contains(&name.namespace))
+            .map(|(name, addresses)| (name.clone(), addresses.clone()))
+            .collect();
+        let services: &BTreeSet<ServiceName> = &services.iter().chain(unseen.keys()).cloned().collect();
         let mut after = Remembered {
             owner: owner.to_owned(),
             selection: selection.to_owned(),
@@ -88,7 +100,9 @@ impl RemovalGuard {
             services: ordinary.clone(),
             missing: BTreeMap::new(),
             newcomers: BTreeSet::new(),
+            pods: pods.clone(),
         };
+        after.services.extend(unseen);
         // What vanishes by an edit of the spec is meant to.
         let is_on = !self.hold_for.is_zero();
         let Some(before) = before.filter(|before| is_on && before.selection == selection) else {

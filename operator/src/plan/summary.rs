@@ -4,6 +4,7 @@ use crds::{
     ThanosQuery,
     service_discovery::{AgentSource, DiscoveryMode},
 };
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use sd_agent::ThanosVersion;
 
@@ -22,6 +23,8 @@ pub struct Summary {
     pub document: Option<DocumentId>,
     /// Services that are missing and whose endpoints stay.
     pub held: Option<HeldRemoval>,
+    /// When the next strict pod that is missing is given up.
+    pub look_again: Option<Timestamp>,
     /// Name of the ConfigMap that carries it.
     pub config_map: String,
     /// Parts of the spec that are left out, each with field, reason and remedy.

@@ -92,6 +92,7 @@ mod tests {
         let endpoints = addresses.iter().map(|text| Endpoint::regular(text.parse().expect("an address")));
         let document = Document::new(endpoints.collect()).expect("valid");
         Summary {
+            look_again: None,
             endpoints: Endpoints { document, ..Endpoints::default() },
             version: ThanosVersion::new(0, 42, 4),
             delivery: Delivery::Agent { api: true },
@@ -143,7 +144,7 @@ mod tests {
         assert_eq!(message(&["dns+a.b:1"], &[&[&gone]]), None);
         assert_eq!(message(&[], &[&[&gone]]), None);
         assert_eq!(message(&["dns+a.b:1"], &[&[&failing("nonsense", "x")]]), None);
-        let flags = Summary { delivery: Delivery::Flags, ..summary(&["dns+gone.b:1"]) };
+        let flags = Summary { look_again: None, delivery: Delivery::Flags, ..summary(&["dns+gone.b:1"]) };
         assert_eq!(dns_failing(&flags, &AgentAnswers::of_failing(vec![vec![gone]])), None);
     }
 

@@ -2,11 +2,16 @@
 
 use anyhow::{Context as _, Result, bail};
 use crds::names::reasons;
-use k8s_openapi::api::apps::v1::ReplicaSet;
-use kube::{ResourceExt as _, api::ListParams};
+use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
+use kube::{
+    ResourceExt as _,
+    api::{DeleteParams, ListParams},
+};
 
 use super::Case;
-use crate::fixtures::{Queriers, Store, StoreService, World, eventually, queriers::FOLLOW};
+use crate::fixtures::{
+    Queriers, Store, StoreService, World, eventually, pod_state::is_ready, queriers::FOLLOW,
+};
 
 /// The query that the client goes on asking.
 const SERIES: &str = "count by (store) (up)";
@@ -29,7 +34,33 @@ pub fn cases() -> Vec<Case> {
         cases.push(strict.limit(360));
         cases.push(group.limit(360));
     }
+    let restarted = Case::shared(
+        "strict",
+        "a pod of a strict StatefulSet that is restarted replaces no querier, and its queries come back",
+        pod_restarted,
+    );
+    cases.push(restarted);
     cases
+}
+
+async fn pod_restarted(world: World) -> Result<()> {
+    let strict = StoreService::of("s").headless().strict();
+    world.stores([Store::new("a"), Store::new("s").stateful(2).behind(strict)]).await?;
+    let queriers = world.ready_thanos_query("global", "{replicas: 1}").await?;
+    queriers.every_pod_lists(&["a", "s", "s"]).await?;
+    let before = queriers.snapshot().await?;
+    // The last one: it could also have been scaled down.
+    let old = world.api::<Pod>().get("s-1").await?;
+    world.api::<Pod>().delete("s-1", &DeleteParams::default()).await?;
+    eventually(FOLLOW, "another pod s-1 that is Ready", || async {
+        let pod = world.api::<Pod>().get("s-1").await?;
+        if pod.uid() == old.uid() || !is_ready(&pod) { bail!("not yet") } else { Ok(()) }
+    })
+    .await?;
+    queriers.every_pod_lists(&["a", "s", "s"]).await?;
+    queriers.unchanged_since(&before).await?;
+    let rollouts = queriers.events(reasons::ROLLOUT).await?;
+    if rollouts.is_empty() { Ok(()) } else { bail!("Events of rollouts: {rollouts:?}") }
 }
 
 async fn one_rollout(world: World, version: &str, added: StoreService) -> Result<()> {

@@ -140,6 +140,28 @@ async fn a_namespace_that_may_not_be_listed_stalls_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_in_a_namespace_that_may_not_be_listed_any_more_stays() {
+    let api = FakeApi::new();
+    api.apply(namespace("other", "", "operator.thanos.io/allow-discovery-from: '*'"));
+    api.apply(choosing("matchNames: [demo, other]"));
+    api.apply(store("a"));
+    api.apply(store_in("other", "b"));
+    let operator = api.operator_in(&["demo", "other"]).await;
+    api.eventually(|| api.endpoints("global") == ["a", "b"]).await;
+    operator.stop().await;
+    let _forbidden = api.inject("list other/services", Fault::Code(403));
+    let _operator = api.operator_in(&["demo", "other"]).await;
+    api.apply(store("c"));
+    api.eventually(|| api.endpoints("global") == ["a", "b", "c"]).await;
+    // Longer than anything is held.
+    seconds(900).await;
+    assert_eq!(api.endpoints("global"), ["a", "b", "c"]);
+    assert_eq!(api.condition("global", "RemovalHeld"), None);
+    let told = api.condition("global", "NamespacesOutOfReach").unwrap_or_default();
+    assert!(told.contains("What was known of them stays"), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_written_before_the_lists_of_all_chosen_namespaces_are_complete() {
     let api = FakeApi::new();
     api.apply(namespace("other", "", "operator.thanos.io/allow-discovery-from: '*'"));

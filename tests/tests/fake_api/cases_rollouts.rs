@@ -130,3 +130,59 @@ async fn a_config_map_of_somebody_else_does_not_matter_to_a_query_of_flags() {
     assert_eq!(api.get(CONFIG_MAP), theirs);
     assert_eq!(api.condition("global", "ForeignObject"), None);
 }
+
+fn pods_of(service: &str, pods: &[&str]) -> String {
+    let endpoints: Vec<String> = pods
+        .iter()
+        .enumerate()
+        .map(|(index, pod)| format!("{{addresses: [10.0.0.{index}], hostname: {pod}}}"))
+        .collect();
+    format!(
+        "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {{name: {service}-1, \
+         namespace: demo, labels: {{kubernetes.io/service-name: {service}}}}}, ports: [{{name: grpc, port: 10901}}], \
+         endpoints: [{}]}}",
+        endpoints.join(", ")
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_of_a_strict_statefulset_that_is_restarted_replaces_no_querier() {
+    let (api, operator) = FakeApi::at_rest("").await;
+    let flags = |api: &FakeApi| api.flags("global", "--endpoint-strict").len();
+    api.apply(strict("b").replace("spec: {", "spec: {clusterIP: None, "));
+    api.apply(pods_of("b", &["b-0", "b-1"]));
+    api.eventually(|| flags(&api) == 2).await;
+    api.roll_out("thanos-query-global");
+    seconds(10).await;
+    api.forget_requests();
+    api.apply(pods_of("b", &["b-0"]));
+    seconds(20).await;
+    // Nor does an operator that starts just then.
+    operator.stop().await;
+    let _operator = api.operator().await;
+    seconds(20).await;
+    assert_eq!(flags(&api), 2);
+    api.apply(pods_of("b", &["b-0", "b-1"]));
+    seconds(90).await;
+    assert_eq!(flags(&api), 2);
+    assert!(api.requests("patch", "deployments").is_empty(), "{:?}", api.object_writes());
+
+    // Scaled down it goes, once.
+    api.apply(pods_of("b", &["b-0"]));
+    seconds(90).await;
+    assert_eq!(flags(&api), 1);
+    assert_eq!(api.requests("patch", "deployments").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strict_statefulset_of_which_nothing_is_left_stays_strict() {
+    let (api, _operator) = FakeApi::at_rest("").await;
+    api.apply(strict("b").replace("spec: {", "spec: {clusterIP: None, "));
+    api.apply(pods_of("b", &["b-0", "b-1"]));
+    api.eventually(|| api.flags("global", "--endpoint-strict").len() == 2).await;
+    api.roll_out("thanos-query-global");
+    api.apply(pods_of("b", &[]));
+    seconds(600).await;
+    let flags = api.flags("global", "--endpoint-strict");
+    assert!(flags[0].contains("=b-0.b.demo") && flags.len() == 2, "{flags:?}");
+}

@@ -36,13 +36,33 @@ fn there(ordinary: &str, strict: &str) -> Endpoints {
 }
 
 fn judged(guard: &RemovalGuard, before: &Remembered, endpoints: &Endpoints, now: Timestamp) -> Remembered {
-    guard.judge(Some(before), Present { owner: "uid", selection: "all", endpoints }, now)
+    guard.judge(
+        Some(before),
+        Present {
+            owner: "uid",
+            selection: "all",
+            endpoints,
+            unknown: &Unknown::default(),
+            pods: &StrictPods::new(),
+        },
+        now,
+    )
 }
 
 /// When these were there all along.
 fn knowing(ordinary: &str) -> Remembered {
     let endpoints = there(ordinary, "");
-    guard().judge(None, Present { owner: "uid", selection: "all", endpoints: &endpoints }, at(-1000))
+    guard().judge(
+        None,
+        Present {
+            owner: "uid",
+            selection: "all",
+            endpoints: &endpoints,
+            unknown: &Unknown::default(),
+            pods: &StrictPods::new(),
+        },
+        at(-1000),
+    )
 }
 
 /// When these are left of what was there.
@@ -202,7 +222,17 @@ fn what_went_a_while_ago_is_forgotten_only_when_something_else_is_written() {
 fn an_edit_of_what_is_selected_holds_nothing_and_releases_what_is_held() {
     let edited = |before: &Remembered| {
         let endpoints = there("", "");
-        guard().judge(Some(before), Present { owner: "uid", selection: "few", endpoints: &endpoints }, at(1))
+        guard().judge(
+            Some(before),
+            Present {
+                owner: "uid",
+                selection: "few",
+                endpoints: &endpoints,
+                unknown: &Unknown::default(),
+                pods: &StrictPods::new(),
+            },
+            at(1),
+        )
     };
     let known = knowing("abcd");
     assert_eq!(held(&edited(&known)), "");
@@ -310,4 +340,22 @@ proptest! {
             state = after;
         }
     }
+}
+
+#[test]
+fn what_is_in_a_namespace_that_may_not_be_read_any_more_stays_for_as_long_as_that_is_so() {
+    let unknown = Unknown::of_all();
+    let gone = there("", "");
+    let judged = |before: &Remembered, unknown: &Unknown, second: i64| {
+        let present =
+            Present { owner: "uid", selection: "all", endpoints: &gone, unknown, pods: &StrictPods::new() };
+        guard().judge(Some(before), present, at(second))
+    };
+    let unseen = judged(&knowing("abcd"), &unknown, 0);
+    assert_eq!(held(&unseen), "", "that is no removal");
+    assert_eq!(unseen.kept(&gone.services).count(), 4);
+    let later = judged(&unseen, &unknown, 9 * HOLD);
+    assert_eq!(later.kept(&gone.services).count(), 4);
+    // As soon as it can be seen that they are gone, that is a removal.
+    assert_eq!(held(&judged(&later, &Unknown::default(), 10 * HOLD)), "abcd");
 }

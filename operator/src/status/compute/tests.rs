@@ -26,6 +26,7 @@ const COMPLETE: &str =
 
 fn summary() -> Summary {
     Summary {
+        look_again: None,
         endpoints: Endpoints::default(),
         version: ThanosVersion::new(0, 42, 4),
         delivery: Delivery::Agent { api: true },
