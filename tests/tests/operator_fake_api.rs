@@ -4,6 +4,8 @@ mod fake_api;
 
 #[path = "fake_api/cases_endpoints.rs"]
 mod endpoints;
+#[path = "fake_api/cases_explain.rs"]
+mod explain;
 #[path = "fake_api/cases_failures.rs"]
 mod failures;
 #[path = "fake_api/cases_fake.rs"]

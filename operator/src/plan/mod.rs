@@ -19,7 +19,7 @@ mod frontend_args;
 mod go_number;
 mod image;
 mod inputs;
-mod listen;
+pub mod listen;
 mod meta;
 mod monitor;
 mod pod;
@@ -52,6 +52,7 @@ pub use monitor::Monitor;
 pub use replicas::Replicas;
 pub use running::{Running, RunningWorkload};
 pub use summary::{Delivery, DocumentId, Summary};
+pub use thanos_args::endpoint_flag;
 
 use crate::{
     config::Config,

@@ -168,10 +168,8 @@ async fn two_queries_that_select_each_other_are_told_and_neither_asks_the_other(
     api.apply(store("a"));
     let _operator = api.operator().await;
     // A tree is fine.
-    api.eventually(|| {
-        api.endpoints("global") == ["a", "dnssrv+_grpc"] && api.endpoints("leaf") == ["a"]
-    })
-    .await;
+    api.eventually(|| api.endpoints("global") == ["a", "dnssrv+_grpc"] && api.endpoints("leaf") == ["a"])
+        .await;
     // A circle is not.
     api.apply(labelled("leaf", ""));
     api.eventually(|| api.endpoints("global") == ["a"] && api.endpoints("leaf") == ["a"]).await;
