@@ -55,8 +55,10 @@ pub fn look(found: &Found, explanation: &Explanation, damage: Option<&str>) -> V
         "warns",
         "warn",
     ));
-    if !explanation.problems.is_empty() {
-        all.push(format!("parts of the spec are left out ({}, see below)", explanation.problems.len()));
+    match explanation.problems.len() {
+        0 => {}
+        1 => all.push("1 part of the spec is left out, see below".to_owned()),
+        many => all.push(format!("{many} parts of the spec are left out, see below")),
     }
     if !explanation.unread.is_empty() {
         all.push("not everything could be read, see below".to_owned());
@@ -117,8 +119,8 @@ fn of_endpoints(found: &Found, explanation: &Explanation) -> Vec<String> {
         sentence(
             otherwise,
             "of the Services that count",
-            "does not count as it seems",
-            "do not count as it seems",
+            "does so otherwise than it seems",
+            "do so otherwise than they seem",
         ),
         sentence(additional, "of the additional endpoints", &format!("is {why}"), &format!("are {why}")),
         sentence(

@@ -34,13 +34,12 @@ pub fn table(explanation: &Explanation, now: Timestamp) -> String {
     left_out(&mut page, &explanation.services);
     counting(&mut page, explanation);
     additional(&mut page, explanation);
-    if !explanation.still_there.is_empty() {
-        page.heading("ENDPOINTS THAT ARE STILL THERE");
-        let rows = explanation.still_there.iter();
-        let rows: Vec<Row> =
-            rows.map(|own| Row::of([own.address.as_str()]).below([own.why.clone()])).collect();
-        page.table(&rows);
-    }
+    let still_there = explanation.still_there.iter();
+    grouped(
+        &mut page,
+        "ENDPOINTS THAT ARE STILL THERE",
+        still_there.map(|own| (own.why.clone(), own.address.clone())),
+    );
     conditions(&mut page, &explanation.conditions);
     for (title, texts) in [
         ("PARTS OF THE SPEC THAT ARE LEFT OUT", &explanation.problems),
@@ -197,6 +196,9 @@ fn pods(page: &mut Page, pods: &PodsExplained, document: Option<&DocumentInUse>)
         let generation = match (generation, has_document) {
             (Some(generation), Some(true)) => format!("{generation}, current"),
             (Some(generation), _) => match document {
+                Some(document) if document.generation == *generation => {
+                    format!("{generation}, other content")
+                }
                 Some(document) => format!("{generation}, not {}", document.generation),
                 None => generation.to_string(),
             },
@@ -296,27 +298,36 @@ fn label_sets(sets: &[BTreeMap<String, String>]) -> Vec<String> {
     shown
 }
 
-/// Services that are left out for few reasons: each reason once, with the names below it.
+/// Services that are left out for few reasons.
 fn short(page: &mut Page, title: &str, services: &[ServiceExplained], verdict: Verdict) {
-    let all: Vec<&ServiceExplained> = services.iter().filter(|service| service.verdict == verdict).collect();
+    let all = services.iter().filter(|service| service.verdict == verdict);
+    let told = all.filter_map(|service| {
+        let Remark { reason, message } = service.reason.as_ref()?;
+        Some((format!("{reason}: {message}"), format!("{}/{}", service.namespace, service.name)))
+    });
+    grouped(page, title, told);
+}
+
+/// Each text once, with the names below that it is about.
+fn grouped(page: &mut Page, title: &str, told: impl Iterator<Item = (String, String)>) {
+    let all: Vec<(String, String)> = told.collect();
     if all.is_empty() {
         return;
     }
-    let mut groups: Vec<(&Remark, Vec<String>)> = Vec::new();
-    for service in all.iter().take(SHOWN) {
-        let Some(reason) = &service.reason else { continue };
-        let name = format!("{}/{}", service.namespace, service.name);
-        match groups.iter_mut().find(|(own, _)| *own == reason) {
+    let more = all.len().saturating_sub(SHOWN);
+    let mut groups: Vec<(String, Vec<String>)> = Vec::new();
+    for (text, name) in all.into_iter().take(SHOWN) {
+        match groups.iter_mut().find(|(own, _)| *own == text) {
             Some((_, names)) => names.push(name),
-            None => groups.push((reason, vec![name])),
+            None => groups.push((text, vec![name])),
         }
     }
     page.heading(title);
-    for (Remark { reason, message }, names) in groups {
-        page.paragraph(&format!("{reason}: {message}"));
+    for (text, names) in groups {
+        page.paragraph(&text);
         names.iter().for_each(|name| page.line(&format!("      {name}")));
     }
-    if let more @ 1.. = all.len().saturating_sub(SHOWN) {
+    if more > 0 {
         page.paragraph(&format!("and {more} more; --output json has all"));
     }
 }
@@ -348,5 +359,29 @@ fn age(since: Timestamp, now: Timestamp) -> String {
         120..7200 => format!("{}m", seconds / 60),
         7200..172_800 => format!("{}h", seconds / 3600),
         _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_group_is_shown_in_part_and_counted() {
+        let mut page = Page::default();
+        let names = (0..25).map(|index| ("no label".to_owned(), format!("demo/s{index}")));
+        grouped(&mut page, "UNLABELLED", names);
+        let text = page.into_text();
+        assert!(text.contains("demo/s19") && !text.contains("demo/s20"), "{text}");
+        assert!(text.contains("and 5 more; --output json has all"), "{text}");
+        assert_eq!(text.matches("no label").count(), 1);
+    }
+
+    #[test]
+    fn an_age_has_one_unit() {
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        let ages = [0, 119, 120, 7199, 7200, 172_800].map(|seconds| age(at(0), at(seconds)));
+        assert_eq!(ages, ["0s", "119s", "2m", "119m", "2h", "2d"]);
+        assert_eq!(age(at(5), at(0)), "0s", "clocks differ");
     }
 }

@@ -15,10 +15,11 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
-    api::ListParams,
+    api::{ApiResource, DynamicObject, ListParams},
     config::{Config, KubeConfigOptions},
 };
 use serde::de::DeserializeOwned;
+use serde_json::json;
 
 use super::{Found, Unread, asking::ask};
 use crate::{
@@ -26,6 +27,7 @@ use crate::{
     discovery::{Namespaces, Rights, Watched, owner_of},
     plan::Names,
     snapshot::{ReadError, answered, get},
+    unreadable::unreadable_fields,
     watch::{SERVICE_LABEL, Scope, StoreApiService, WatchedNamespace, watches_namespaces},
 };
 
@@ -170,11 +172,20 @@ async fn thanos_query(client: &Client, namespace: &str, name: &str) -> Result<Th
             Err(ExplainError::Forbidden { namespace: owned_namespace, name: owned_name, said: said(&error) })
         }
         Err(ReadError::Api { source, .. }) if matches!(*source, kube::Error::SerdeError(_)) => {
-            let said = source.to_string();
+            let fields = fields_of(client, namespace, name).await;
+            let said = fields.unwrap_or_else(|| source.to_string());
             Err(ExplainError::Unreadable { namespace: owned_namespace, name: owned_name, said })
         }
         Err(error) => Err(ExplainError::NoAnswer(said(&error))),
     }
+}
+
+/// Which fields cannot be read; none when that cannot be told.
+async fn fields_of(client: &Client, namespace: &str, name: &str) -> Option<String> {
+    let kind = ApiResource::erase::<ThanosQuery>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind);
+    let object = answered::<ThanosQuery, _>(namespace, name, api.get(name)).await.ok()?;
+    unreadable_fields(&json!(object))
 }
 
 async fn not_found(client: &Client, namespace: String, name: String) -> ExplainError {

@@ -15,6 +15,7 @@
 mod adoption;
 mod bad_input;
 mod case;
+mod explain;
 mod faults;
 mod foreign;
 mod frontend;
@@ -51,6 +52,7 @@ pub fn all() -> Vec<Case> {
         foreign::cases(),
         schema::cases(),
         writes::cases(),
+        explain::cases(),
         service_monitor::cases(),
     ]
     .into_iter()

@@ -248,7 +248,7 @@ async fn a_query_that_is_not_there_or_cannot_be_read_is_an_error_that_says_what_
     assert!(error.contains("manifests/crd.yaml"), "{error}");
     api.apply(query("global", "version: 42"));
     let error = ask(&api, &[]).await.expect_err("unreadable").to_string();
-    assert!(error.contains("cannot be read") && error.contains("version"), "{error}");
+    assert!(error.contains("cannot be read") && error.contains("spec.version"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
