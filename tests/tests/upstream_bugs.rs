@@ -192,7 +192,7 @@ const BUGS: [(u32, &str, &[&str]); 44] = [
         42,
         "the operator may do everything everywhere",
         &[
-            "both_installs_give_the_same_rights",
+            "both_installs_give_the_same_rights_but_that_to_read_namespaces_which_no_role_can_give",
             "the_operator_may_do_what_it_does_with_every_kind_that_it_makes",
         ],
     ),
