@@ -187,4 +187,19 @@ mod tests {
             [Scope::Namespace("a".into()), Scope::Namespace("b".into())]
         );
     }
+
+    #[test]
+    fn explain_takes_what_decides_about_services_as_the_operator_does() {
+        let all =
+            ["thanos-operator", "explain", "global", "-n", "demo", "-o", "json", "--watch-namespaces=a"];
+        let Command::Explain(explain) = Arguments::try_parse_from(all).expect("arguments").command else {
+            panic!("not explain")
+        };
+        assert_eq!(
+            (explain.namespace.as_deref(), explain.query.as_str(), explain.output),
+            (Some("demo"), "global", Output::Json)
+        );
+        assert_eq!(explain.discovery.scopes(), [Scope::Namespace("a".into())]);
+        assert_eq!(explain.discovery.domain(Some("corp.example".into())), "corp.example");
+    }
 }

@@ -172,6 +172,5 @@ fn packed(input: DocumentInput) -> ConfigMap {
 }
 
 fn typed<T: DeserializeOwned>(value: Value) -> T {
-    let text = value.to_string();
-    serde_json::from_value(value).unwrap_or_else(|error| panic!("{error}: {text}"))
+    serde_json::from_value(value).expect("a readable object")
 }

@@ -7,7 +7,7 @@ use sd_agent::EndpointType;
 
 use super::{
     Carrier, ConditionExplained, DocumentInUse, EndpointExplained, Explanation, PodExplained, PodsExplained,
-    Remark, ServiceExplained, StoreListed, Verdict,
+    Remark, ServiceExplained, StoreListed, Unread, Verdict,
     escape::escaped_json,
     table::{Page, Row, cut},
 };
@@ -31,6 +31,7 @@ pub fn json(explanation: &Explanation) -> String {
 pub fn table(explanation: &Explanation, now: Timestamp) -> String {
     let mut page = Page::default();
     head(&mut page, explanation, now);
+    unread(&mut page, &explanation.unread);
     left_out(&mut page, &explanation.services);
     counting(&mut page, explanation);
     additional(&mut page, explanation);
@@ -52,15 +53,6 @@ pub fn table(explanation: &Explanation, now: Timestamp) -> String {
     }
     pods(&mut page, &explanation.pods, explanation.document.as_ref());
     stores(&mut page, &explanation.pods.pods, now);
-    if !explanation.unread.is_empty() {
-        page.heading("NOT READ");
-        let texts = explanation.unread.iter().map(|unread| {
-            let place = unread.namespace.iter().map(|namespace| format!(" in namespace {namespace}"));
-            let place: String = place.collect();
-            format!("{}{place}: {}. So {}", unread.kind, unread.problem, unread.consequence)
-        });
-        page.list(&texts.collect::<Vec<_>>());
-    }
     short(&mut page, "SERVICES NOT SELECTED", &explanation.services, Verdict::NotSelected);
     short(&mut page, "SERVICES WITHOUT THE STOREAPI LABELS", &explanation.services, Verdict::Unlabelled);
     page.into_text()
@@ -91,6 +83,18 @@ fn head(page: &mut Page, explanation: &Explanation, now: Timestamp) {
         page.heading("NEEDS A LOOK");
         page.list(look);
     }
+}
+
+fn unread(page: &mut Page, all: &[Unread]) {
+    if all.is_empty() {
+        return;
+    }
+    page.heading("NOT READ");
+    let texts = all.iter().map(|Unread { kind, namespace, problem, consequence }| {
+        let place: String = namespace.iter().map(|namespace| format!(" in namespace {namespace}")).collect();
+        format!("{kind}{place}: {problem}. So {consequence}")
+    });
+    page.list(&texts.collect::<Vec<_>>());
 }
 
 fn left_out(page: &mut Page, services: &[ServiceExplained]) {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use crds::{ThanosQuery, names::labels};
 use futures::{StreamExt as _, stream};
 use k8s_openapi::{
@@ -98,16 +98,17 @@ struct InReach {
 /// # Errors
 /// When there is no usable configuration.
 pub async fn client(context: Option<&str>) -> anyhow::Result<Client> {
+    // These errors say what is behind them, each time anew.
     let mut config = match context {
         Some(context) => {
             let options =
                 KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
             let config = Config::from_kubeconfig(&options).await;
-            config.with_context(|| format!("--context {context:?} cannot be used"))?
+            config.map_err(|error| anyhow!("--context {context:?} cannot be used: {error}"))?
         }
-        None => Config::infer()
-            .await
-            .context("found no way to reach a Kubernetes API: set KUBECONFIG, or run in a pod")?,
+        None => Config::infer().await.map_err(|error| {
+            anyhow!("found no way to reach a Kubernetes API: set KUBECONFIG, or run in a pod: {error}")
+        })?,
     };
     // Somebody waits: an error is told at once.
     config.default_retry = false;

@@ -14,7 +14,7 @@ async fn ask(api: &FakeApi, words: &[&str]) -> Result<Told, ExplainError> {
     let all = ["thanos-operator", "explain", "global", "--namespace=demo", "--cluster-domain=cluster.local"];
     let all = all.iter().chain(words);
     let Command::Explain(arguments) = Arguments::try_parse_from(all).expect("arguments").command else {
-        panic!("not explain")
+        unreachable!("explain is asked for")
     };
     explain(&api.client(), &arguments, Timestamp::now()).await
 }
