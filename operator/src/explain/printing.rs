@@ -275,8 +275,9 @@ fn stores(page: &mut Page, pods: &[PodExplained], now: Timestamp) {
         }
         if !pod.not_listed.is_empty() {
             page.paragraph(
-                "Thanos lists a store when it has answered once, and forgets one that has not answered for minutes. Where one \
-                 is not listed: look at its pods and port, at network policies, and at the log of the querier.",
+                "Thanos asks a new store within refreshInterval, lists it once \
+                 it has answered, and forgets one that has not answered for minutes. Where one stays NOT LISTED: look at \
+                 its pods and port, at network policies, and at the log of the querier.",
             );
         }
     }
