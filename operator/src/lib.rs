@@ -24,6 +24,7 @@ pub mod controller;
 #[deny(clippy::disallowed_types, clippy::disallowed_methods)]
 pub mod discovery;
 pub mod events;
+pub mod explain;
 #[deny(clippy::disallowed_types, clippy::disallowed_methods)]
 pub mod managed_fields;
 pub mod metrics;

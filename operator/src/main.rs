@@ -1,14 +1,20 @@
 //! `thanos-operator`: command line, logging, signals.
 
-use std::{io::IsTerminal, process::ExitCode, time::Duration};
+use std::{
+    io::{ErrorKind, IsTerminal, Write},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context;
 use clap::Parser;
+use jiff::Timestamp;
 use kube::Client;
 use operator::{
-    arguments::{Arguments, Command, LogFormat, RunArguments, cluster_domain},
+    arguments::{Arguments, Command, ExplainArguments, LogFormat, RunArguments},
     clock::Clock,
     config::Config,
+    explain,
     runtime::Operator,
 };
 use tokio::{
@@ -18,17 +24,42 @@ use tokio::{
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
-        Command::Crd => print_crds(),
-        Command::Run(arguments) => run(arguments),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("thanos-operator: {error:#}");
-            ExitCode::FAILURE
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(told) => {
+            // Nothing can be done about a terminal that is gone.
+            let _ = told.print();
+            // Not the 2 of clap, which `explain` has for something else.
+            return if told.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
+    };
+    let result = match arguments.command {
+        Command::Crd => print_crds().map(|()| ExitCode::SUCCESS),
+        Command::Run(arguments) => run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Explain(arguments) => explain(&arguments),
+    };
+    result.unwrap_or_else(|error| {
+        // It may quote what others wrote.
+        eprintln!("thanos-operator: {}", explain::escaped(&format!("{error:#}")));
+        ExitCode::FAILURE
+    })
+}
+
+fn explain(arguments: &ExplainArguments) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")?;
+    let told = runtime.block_on(async {
+        let client = explain::client(arguments.context.as_deref()).await?;
+        anyhow::Ok(explain::explain(&client, arguments, Timestamp::now()).await?)
+    })?;
+    match std::io::stdout().lock().write_all(told.text.as_bytes()) {
+        // Whoever reads has enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        written => written.context("failed to write")?,
     }
+    Ok(if told.needs_a_look { ExitCode::from(explain::NEEDS_A_LOOK) } else { ExitCode::SUCCESS })
 }
 
 fn print_crds() -> anyhow::Result<()> {
@@ -69,22 +100,18 @@ async fn serve(arguments: RunArguments) -> anyhow::Result<()> {
     config.read_timeout = Some(Duration::from_secs(305));
     config.reset_reader_on_write = true;
     let client = Client::try_from(config).context("failed to make a Kubernetes client")?;
-    let domain = arguments
-        .cluster_domain
-        .clone()
-        .or_else(|| std::fs::read_to_string("/etc/resolv.conf").ok().and_then(|text| cluster_domain(&text)));
     let listener = TcpListener::bind(arguments.listen)
         .await
         .with_context(|| format!("failed to listen on {}: choose another --listen", arguments.listen))?;
     let operator = Operator {
         client,
         clock: Clock::start(),
-        scopes: arguments.scopes(),
+        scopes: arguments.discovery.scopes(),
         config: Config {
             agent_image: arguments.agent_image,
-            cluster_domain: domain.unwrap_or_else(|| "cluster.local".to_owned()),
+            cluster_domain: arguments.discovery.domain(None),
             default_rollouts: arguments.default_rollouts,
-            needs_consent: !arguments.discovery_without_consent,
+            needs_consent: !arguments.discovery.discovery_without_consent,
         },
         instance: std::env::var("HOSTNAME").unwrap_or_else(|_| "thanos-operator".to_owned()),
         listener,

@@ -240,7 +240,10 @@ where
 }
 
 /// The answer to a question about objects of kind `K`, if it comes in time.
-async fn answered<K: Resource<DynamicType = ()>, T>(
+///
+/// # Errors
+/// When the API refuses or does not answer.
+pub async fn answered<K: Resource<DynamicType = ()>, T>(
     namespace: &str,
     name: &str,
     request: impl Future<Output = Result<T, kube::Error>>,

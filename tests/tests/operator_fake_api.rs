@@ -6,6 +6,8 @@ mod fake_api;
 mod dns;
 #[path = "fake_api/cases_endpoints.rs"]
 mod endpoints;
+#[path = "fake_api/cases_explain.rs"]
+mod explain;
 #[path = "fake_api/cases_failures.rs"]
 mod failures;
 #[path = "fake_api/cases_fake.rs"]

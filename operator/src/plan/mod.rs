@@ -21,7 +21,7 @@ mod guarded;
 mod held_removal;
 mod image;
 mod inputs;
-mod listen;
+pub mod listen;
 mod meta;
 mod monitor;
 mod pod;
@@ -63,7 +63,7 @@ pub use removal_guard::RemovalGuard;
 pub use replicas::Replicas;
 pub use running::{Running, RunningWorkload};
 pub use summary::{Delivery, DocumentId, Summary};
-pub use thanos_args::names_endpoint;
+pub use thanos_args::{endpoint_flag, names_endpoint};
 
 use config_map::Written;
 use guarded::{Guarded, guarded};

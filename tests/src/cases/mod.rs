@@ -17,6 +17,7 @@ mod bad_input;
 mod case;
 mod discovery;
 mod dns;
+mod explain;
 mod faults;
 mod foreign;
 mod frontend;
@@ -60,6 +61,7 @@ pub fn all() -> Vec<Case> {
         foreign::cases(),
         schema::cases(),
         writes::cases(),
+        explain::cases(),
         service_monitor::cases(),
         stories::cases(),
     ]

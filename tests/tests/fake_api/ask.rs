@@ -20,6 +20,8 @@ pub struct Ask {
     pub name: Option<String>,
     /// `status`, when only that is meant.
     pub part: Option<String>,
+    /// What follows after the part: the path that a pod is asked for.
+    pub rest: String,
     /// Of the body.
     pub content_type: String,
     /// Only metadata is wanted.
@@ -76,6 +78,7 @@ impl Ask {
             plural,
             name,
             part: path.next(),
+            rest: path.collect::<Vec<_>>().join("/"),
             content_type: header(CONTENT_TYPE).unwrap_or_default().to_owned(),
             metadata_only: header(ACCEPT).is_some_and(|accept| accept.contains("as=PartialObjectMetadata")),
             parameters,

@@ -261,6 +261,11 @@ impl FakeApi {
         });
     }
 
+    /// What a pod answers from now on through `pods/proxy`; the place is `namespace/pod:port/path`.
+    pub fn pod_answers(&self, place: &str, text: impl Into<String>) {
+        self.server.change(|state| state.pods.insert(place.to_owned(), text.into()));
+    }
+
     /// Lets requests like `pattern` (a verb and a piece of the path, such as `list services`) go wrong.
     pub fn inject(&self, pattern: &str, fault: Fault) -> Injected {
         Injected { api: self.clone(), id: self.server.change(|state| state.faults.add(pattern, fault, None)) }

@@ -1,7 +1,7 @@
 //! Answers requests as an API server does.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -49,6 +49,8 @@ pub struct State {
     pub log: Vec<Logged>,
     /// Watches that were open at an earlier count are cut.
     pub cuts: u64,
+    /// What pods answer through `pods/proxy`, as text, by `namespace/pod:port/path`.
+    pub pods: BTreeMap<String, String>,
     /// The optional kinds that are installed, by plural.
     pub installed: BTreeSet<String>,
 }
@@ -132,6 +134,13 @@ impl Server {
             }
             "list" => Ok(self.list(ask)),
             "watch" => return self.watch(ask),
+            "get" if ask.part.as_deref() == Some("proxy") => {
+                let place = format!("{}/{}/{}", key.namespace, key.name, ask.rest);
+                return match self.state().pods.get(&place) {
+                    Some(text) => raw(200, text.clone()),
+                    None => refused(&Refusal(503, format!("error trying to reach service: {place}"))),
+                };
+            }
             "get" => {
                 let found = self.state().store.objects.get(&key).cloned();
                 found.ok_or_else(|| Refusal(404, format!("{} not found", key.name)))
@@ -336,8 +345,10 @@ fn refused(Refusal(code, message): &Refusal) -> Answer {
 }
 
 fn full(code: u16, body: &Value) -> Answer {
-    Response::builder()
-        .status(code)
-        .body(Full::new(Bytes::from(body.to_string())).boxed_unsync())
-        .expect("a response")
+    raw(code, body.to_string())
+}
+
+fn raw(code: u16, body: String) -> Answer {
+    let body = Full::new(Bytes::from(body)).boxed_unsync();
+    Response::builder().status(code).body(body).expect("a response")
 }
