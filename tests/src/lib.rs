@@ -5,3 +5,4 @@ pub mod cases;
 pub mod cluster;
 pub mod demo;
 pub mod fixtures;
+pub mod golden;

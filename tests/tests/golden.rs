@@ -21,30 +21,9 @@ use operator::{
 use serde::Serialize;
 use serde_json::Value;
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden");
-
 #[test]
 fn every_case_makes_the_objects_that_it_is_expected_to_make() {
-    let is_update = std::env::var_os("UPDATE_GOLDEN").is_some();
-    let mut cases: Vec<_> =
-        fs::read_dir(FOLDER).expect("the folder").map(|entry| entry.expect("an entry").path()).collect();
-    cases.sort();
-    assert!(!cases.is_empty());
-    let mut different = Vec::new();
-    for case in cases {
-        let made = made(&case);
-        let expected = case.join("expected.yaml");
-        if is_update {
-            fs::write(&expected, &made).expect("written");
-        } else if fs::read_to_string(&expected).unwrap_or_default() != made {
-            different.push(format!("{}:\n{made}", expected.display()));
-        }
-    }
-    assert!(
-        different.is_empty(),
-        "these differ; if that is meant, run UPDATE_GOLDEN=1 cargo test -p tests --test golden\n{}",
-        different.join("\n")
-    );
+    tests::golden::check("golden", "expected.yaml", "golden", made).expect("as expected");
 }
 
 fn made(case: &Path) -> String {

@@ -42,26 +42,10 @@ struct AnswersInput {
 
 #[test]
 fn every_case_is_told_as_it_is_expected_to_be() {
-    let is_update = std::env::var_os("UPDATE_GOLDEN").is_some();
-    let mut cases: Vec<_> =
-        fs::read_dir(FOLDER).expect("the folder").map(|entry| entry.expect("an entry").path()).collect();
-    cases.sort();
-    assert!(!cases.is_empty());
-    let mut different = Vec::new();
-    for case in cases {
-        let told = table(&explanation(&case), now());
-        let expected = case.join("expected.txt");
-        if is_update {
-            fs::write(&expected, &told).expect("written");
-        } else if fs::read_to_string(&expected).unwrap_or_default() != told {
-            different.push(format!("{}:\n{told}", expected.display()));
-        }
-    }
-    assert!(
-        different.is_empty(),
-        "these differ; if that is meant, run UPDATE_GOLDEN=1 cargo test -p tests --test golden_explain\n{}",
-        different.join("\n")
-    );
+    tests::golden::check("golden-explain", "expected.txt", "golden_explain", |case| {
+        table(&explanation(case), now())
+    })
+    .expect("as expected");
 }
 
 #[test]

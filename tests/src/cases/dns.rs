@@ -1,9 +1,8 @@
 //! A name that a DNS server fails for keeps what was removed in Thanos, and is told.
 
-use std::time::Duration;
-
 use anyhow::{Result, bail};
 use crds::names::conditions;
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
 use super::Case;
@@ -12,8 +11,8 @@ use crate::fixtures::{Listed, Queriers, Store, StoreService, World, eventually, 
 /// The cluster's DNS server knows names of the cluster only and answers SERVFAIL for all others.
 const BROKEN: &str = "dns+broken.servfail.test:10901";
 
-/// Three rounds of look-ups.
-const ROUNDS: Duration = Duration::from_secs(15);
+/// Look-ups of the one broken name that fail, one a round.
+const ROUNDS: f64 = 3.0;
 
 /// The cases of this file.
 pub fn cases() -> Vec<Case> {
@@ -53,7 +52,7 @@ async fn failing_name(world: World, version: &str) -> Result<()> {
 
     world.delete_service("b").await?;
     files_have(&queriers, 2).await?;
-    tokio::time::sleep(ROUNDS).await;
+    rounds_failed(&queriers).await?;
     for pod in queriers.ready_pods().await? {
         let listed = queriers.listed_by(&pod).await?;
         if !listed.iter().any(|one| one.store() == Some("b")) {
@@ -86,6 +85,28 @@ async fn told_once(queriers: &Queriers) -> Result<()> {
         }
     })
     .await
+}
+
+/// Waits until the Thanos of every pod has looked the names up some times more, and failed.
+async fn rounds_failed(queriers: &Queriers) -> Result<()> {
+    for pod in queriers.ready_pods().await? {
+        let before = failures(queriers, &pod).await?;
+        eventually(FOLLOW, format!("{ROUNDS} more look-ups of {} that fail", pod.name_any()), || async {
+            let failed = failures(queriers, &pod).await? - before;
+            if failed >= ROUNDS { Ok(()) } else { bail!("{failed} failed") }
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// How often look-ups of the pod's Thanos have failed.
+async fn failures(queriers: &Queriers, pod: &Pod) -> Result<f64> {
+    let metrics = queriers.thanos_metrics(pod).await?;
+    let counters =
+        metrics.lines().filter(|line| !line.starts_with('#') && line.contains("_dns_failures_total"));
+    let values = counters.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    Ok(values.sum())
 }
 
 /// Waits until the file of every pod names so many endpoints.

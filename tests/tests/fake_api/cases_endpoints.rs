@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::fake_api::{FakeApi, Fault, query, seconds, store, strict};
+use crate::fake_api::{FakeApi, Fault, pods_of, query, seconds, slice, store, strict};
 
 const CONFIG_MAP: &str = "patch demo/configmaps/thanos-query-global-endpoints";
 
@@ -108,34 +108,21 @@ async fn pods_of_a_strict_headless_service_become_flags_when_their_slice_comes()
     api.apply(strict("b").replace("spec: {", "spec: {clusterIP: None, "));
     api.eventually(|| api.flags("global", "--endpoint-strict").len() == 1).await;
     api.roll_out("thanos-query-global");
-    api.apply(
-        "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {name: b-1, namespace: demo, \
-         labels: {kubernetes.io/service-name: b, operator.thanos.io/store-api: 'true', app.kubernetes.io/part-of: thanos}}, \
-         ports: [{name: grpc, port: 10901}], \
-         endpoints: [{addresses: [10.0.0.1], hostname: b-0}, {addresses: [10.0.0.2], hostname: b-1}]}",
-    );
+    api.apply(pods_of("b", &["b-0", "b-1"]));
     api.eventually(|| api.flags("global", "--endpoint-strict").len() == 2).await;
     let flags = api.flags("global", "--endpoint-strict");
     assert!(flags[0].contains("=b-0.b.demo.svc") && flags[1].contains("=b-1.b.demo.svc"), "{flags:?}");
 }
 
-fn slice_of(service: &str, addresses: impl Iterator<Item = String>) -> String {
-    let endpoints: Vec<String> = addresses.map(|address| format!("{{addresses: [{address}]}}")).collect();
-    format!(
-        "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {{name: {service}-1, \
-         namespace: demo, labels: {{kubernetes.io/service-name: {service}}}}}, ports: [{{name: grpc, port: 10901}}], \
-         endpoints: [{}]}}",
-        endpoints.join(", ")
-    )
-}
-
 #[tokio::test(start_paused = true)]
 async fn churn_of_a_thousand_addresses_costs_one_write_a_second_at_most_and_ends_right() {
     let (api, _operator) = FakeApi::at_rest("serviceDiscovery: {resolve: EndpointSlice}").await;
-    let address = |number: usize| format!("10.{}.{}.{}", number / 65536, number / 256 % 256, number % 256);
+    let endpoint = |number: usize| {
+        format!("{{addresses: [10.{}.{}.{}]}}", number / 65536, number / 256 % 256, number % 256)
+    };
     let started = tokio::time::Instant::now();
     for round in 0..50 {
-        api.apply(slice_of("a", (round * 100..round * 100 + 1000).map(address)));
+        api.apply(slice("a", (round * 100..round * 100 + 1000).map(endpoint)));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let seen = |api: &FakeApi| api.endpoints("global").len();
@@ -156,7 +143,7 @@ async fn churn_of_a_thousand_addresses_costs_one_write_a_second_at_most_and_ends
 async fn addresses_of_a_service_that_chooses_no_pods_are_found_in_slices_made_by_hand() {
     let (api, _operator) = FakeApi::at_rest("serviceDiscovery: {resolve: EndpointSlice}").await;
     api.apply(store("b"));
-    api.apply(slice_of("b", ["192.0.2.7".to_owned()].into_iter()));
+    api.apply(slice("b", ["{addresses: [192.0.2.7]}".to_owned()]));
     api.eventually(|| {
         api.get("demo/configmaps/thanos-query-global-endpoints").to_string().contains("192.0.2.7:10901")
     })

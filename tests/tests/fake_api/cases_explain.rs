@@ -8,7 +8,7 @@ use operator::{
 };
 use serde_json::{Value, json};
 
-use crate::fake_api::{FakeApi, Fault, bad_store, namespace, query, seconds, store, store_in};
+use crate::fake_api::{FakeApi, Fault, bad_store, namespace, query, seconds, slice, store, store_in};
 
 async fn ask(api: &FakeApi, words: &[&str]) -> Result<Told, ExplainError> {
     let all = ["thanos-operator", "explain", "global", "--namespace=demo", "--cluster-domain=cluster.local"];
@@ -42,18 +42,14 @@ fn unlabelled(name: &str) -> String {
     )
 }
 
-fn slice(service: &str) -> String {
-    format!(
-        "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {{name: {service}-1, namespace: demo, \
-         labels: {{kubernetes.io/service-name: {service}}}}}, ports: [{{name: grpc, port: 10901}}], \
-         endpoints: [{{addresses: [10.0.0.1]}}]}}"
-    )
+fn behind(service: &str) -> String {
+    slice(service, ["{addresses: [10.0.0.1]}".to_owned()])
 }
 
 /// A ThanosQuery with one store, all of it rolled out and well, one pod included. The operator is gone.
 async fn all_is_well() -> FakeApi {
     let (api, operator) = FakeApi::at_rest("").await;
-    api.apply(slice("a"));
+    api.apply(behind("a"));
     let deployment = api.get("demo/deployments/thanos-query-global");
     let template = &deployment["spec"]["template"];
     api.create_as(
@@ -213,7 +209,7 @@ async fn a_store_that_thanos_does_not_list_is_told() {
 async fn what_the_operator_has_not_done_yet_is_told() {
     let api = all_is_well().await;
     api.apply(store("b"));
-    api.apply(slice("b"));
+    api.apply(behind("b"));
     api.delete("demo/services/a");
     let (explanation, _) = told(&api, &[]).await;
     assert_eq!(explanation["services"][0]["endpoints"][0]["carrier"], "Nothing");

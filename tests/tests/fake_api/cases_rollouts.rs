@@ -1,6 +1,6 @@
 //! When pods are replaced, how often, and what stays until they are.
 
-use crate::fake_api::{FakeApi, query, seconds, store, strict};
+use crate::fake_api::{FakeApi, pods_of, query, seconds, store, strict};
 
 const DEPLOYMENT: &str = "demo/deployments/thanos-query-global";
 const CONFIG_MAP: &str = "demo/configmaps/thanos-query-global-endpoints";
@@ -129,20 +129,6 @@ async fn a_config_map_of_somebody_else_does_not_matter_to_a_query_of_flags() {
     seconds(120).await;
     assert_eq!(api.get(CONFIG_MAP), theirs);
     assert_eq!(api.condition("global", "ForeignObject"), None);
-}
-
-fn pods_of(service: &str, pods: &[&str]) -> String {
-    let endpoints: Vec<String> = pods
-        .iter()
-        .enumerate()
-        .map(|(index, pod)| format!("{{addresses: [10.0.0.{index}], hostname: {pod}}}"))
-        .collect();
-    format!(
-        "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {{name: {service}-1, \
-         namespace: demo, labels: {{kubernetes.io/service-name: {service}}}}}, ports: [{{name: grpc, port: 10901}}], \
-         endpoints: [{}]}}",
-        endpoints.join(", ")
-    )
 }
 
 #[tokio::test(start_paused = true)]

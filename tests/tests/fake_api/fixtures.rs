@@ -49,3 +49,20 @@ fn service(namespace: &str, name: &str, more_labels: &str, spec: &str) -> String
          spec: {{{spec}}}}}"
     )
 }
+
+/// The EndpointSlice of a Service in `demo`, with endpoints such as `{addresses: [10.0.0.1], hostname: a-0}`.
+pub fn slice(service: &str, endpoints: impl IntoIterator<Item = String>) -> String {
+    let endpoints: Vec<String> = endpoints.into_iter().collect();
+    format!(
+        "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {{name: {service}-1, \
+         namespace: demo, labels: {{kubernetes.io/service-name: {service}}}}}, ports: [{{name: grpc, port: 10901}}], \
+         endpoints: [{}]}}",
+        endpoints.join(", ")
+    )
+}
+
+/// The same with pods that have host names.
+pub fn pods_of(service: &str, pods: &[&str]) -> String {
+    let pod = |(number, pod): (usize, &&str)| format!("{{addresses: [10.0.0.{number}], hostname: {pod}}}");
+    slice(service, pods.iter().enumerate().map(pod))
+}

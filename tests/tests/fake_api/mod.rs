@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 pub use fault::Fault;
-pub use fixtures::{bad_store, namespace, query, query_in, store, store_in, strict};
+pub use fixtures::{bad_store, namespace, pods_of, query, query_in, slice, store, store_in, strict};
 use managed::Writer;
 pub use operator::Running;
 use server::{Logged, Server};
