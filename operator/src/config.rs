@@ -27,3 +27,16 @@ pub enum DefaultRollouts {
     /// Each when a person says so.
     Manual,
 }
+
+#[cfg(test)]
+impl Config {
+    /// Of unit tests.
+    pub fn of_tests() -> Self {
+        Self {
+            agent_image: "sd-agent:test".into(),
+            cluster_domain: "cluster.local".into(),
+            default_rollouts: DefaultRollouts::default(),
+            needs_consent: true,
+        }
+    }
+}

@@ -17,15 +17,6 @@ use crate::{
 
 const NAMESPACES: [&str; 3] = ["demo", "other", "third"];
 
-fn config() -> Config {
-    Config {
-        agent_image: "sd-agent:test".into(),
-        cluster_domain: "cluster.local".into(),
-        default_rollouts: Default::default(),
-        needs_consent: true,
-    }
-}
-
 fn service() -> impl Strategy<Value = Value> {
     let labels = (
         prop::option::weighted(0.9, Just("true")),
@@ -158,7 +149,7 @@ fn query(spec: &Value) -> ThanosQuery {
 fn planned(query: &ThanosQuery, watched: &Watched) -> (Discovery, Plan) {
     let discovery = discover(query, watched).expect("readable");
     let now = jiff::Timestamp::UNIX_EPOCH;
-    let plan = plan(query, &discovery, &Known::default(), &config(), now).expect("a plan");
+    let plan = plan(query, &discovery, &Known::default(), &Config::of_tests(), now).expect("a plan");
     (discovery, plan)
 }
 

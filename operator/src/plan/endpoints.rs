@@ -264,15 +264,6 @@ fn single_address(store: &Store, version: ThanosVersion) -> Option<&'static str>
 mod tests {
     use super::*;
 
-    fn config() -> Config {
-        Config {
-            agent_image: "sd-agent:test".into(),
-            cluster_domain: "cluster.local".into(),
-            default_rollouts: Default::default(),
-            needs_consent: true,
-        }
-    }
-
     fn headless(hostnames: &[&str]) -> Reach {
         let hostnames = hostnames.iter().map(|&name| name.to_owned()).collect();
         Reach::Headless { port_name: "grpc".into(), pod_port: 10901, hostnames }
@@ -286,8 +277,9 @@ mod tests {
     fn forms(version: &str, endpoint_type: EndpointType, reach: Reach) -> Vec<(String, String)> {
         let discovery = Discovery { stores: vec![store("s", endpoint_type, reach)], ..Discovery::default() };
         let version = version.parse().expect("a version");
-        let endpoints = Endpoints::of(&discovery, &[], version, &config(), Delivery::Agent { api: true })
-            .expect("a document");
+        let endpoints =
+            Endpoints::of(&discovery, &[], version, &Config::of_tests(), Delivery::Agent { api: true })
+                .expect("a document");
         let text = |endpoint: &Endpoint| {
             let short = |address: &Address| address.to_string().replace(".ns.svc.cluster.local", "");
             (short(&endpoint.file), endpoint.flag.as_ref().map(short).unwrap_or_default())
@@ -358,9 +350,14 @@ mod tests {
             ],
             ..Discovery::default()
         };
-        let endpoints =
-            Endpoints::of(&discovery, &[], ThanosVersion::Unknown, &config(), Delivery::Agent { api: true })
-                .expect("a document");
+        let endpoints = Endpoints::of(
+            &discovery,
+            &[],
+            ThanosVersion::Unknown,
+            &Config::of_tests(),
+            Delivery::Agent { api: true },
+        )
+        .expect("a document");
         assert_eq!(endpoints.document.endpoints().len(), 1);
         assert_eq!(endpoints.rejected[0].service, "b");
         assert!(endpoints.rejected[0].reason.message().contains("ns/a"));
@@ -376,16 +373,22 @@ mod tests {
             ],
             ..Discovery::default()
         };
-        let endpoints =
-            Endpoints::of(&discovery, &[], ThanosVersion::Unknown, &config(), Delivery::Agent { api: true })
-                .expect("a document");
+        let endpoints = Endpoints::of(
+            &discovery,
+            &[],
+            ThanosVersion::Unknown,
+            &Config::of_tests(),
+            Delivery::Agent { api: true },
+        )
+        .expect("a document");
         assert_eq!(endpoints.document.endpoints().len(), 1);
         assert_eq!(endpoints.rejected[0].reason.word(), "BadAddress");
     }
 
     fn written(stores: Vec<Store>, version: ThanosVersion) -> Endpoints {
         let discovery = Discovery { stores, ..Discovery::default() };
-        Endpoints::of(&discovery, &[], version, &config(), Delivery::Agent { api: true }).expect("a document")
+        Endpoints::of(&discovery, &[], version, &Config::of_tests(), Delivery::Agent { api: true })
+            .expect("a document")
     }
 
     #[test]

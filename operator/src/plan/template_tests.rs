@@ -11,15 +11,6 @@ use crate::{
     watch::StoreApiService,
 };
 
-fn config() -> Config {
-    Config {
-        agent_image: "sd-agent:test".into(),
-        cluster_domain: "cluster.local".into(),
-        default_rollouts: Default::default(),
-        needs_consent: true,
-    }
-}
-
 fn query(version: &str) -> ThanosQuery {
     serde_saphyr::from_str(&format!(
         "{{apiVersion: monitoring.thanos.io/v1alpha1, kind: ThanosQuery, metadata: {{name: global, namespace: demo, uid: u-1}}, spec: {{version: {version}, replicas: 2}}}}"
@@ -30,7 +21,7 @@ fn query(version: &str) -> ThanosQuery {
 fn planned(query: &ThanosQuery, services: &[Arc<StoreApiService>], known: &Known<'_>) -> Plan {
     let watched = Watched { services: services.to_vec(), ..Watched::default() };
     let discovery = discover(query, &watched).expect("readable");
-    plan(query, &discovery, known, &config(), Timestamp::UNIX_EPOCH).expect("a plan")
+    plan(query, &discovery, known, &Config::of_tests(), Timestamp::UNIX_EPOCH).expect("a plan")
 }
 
 const STORE_API: &str = "operator.thanos.io/store-api: 'true', app.kubernetes.io/part-of: thanos";

@@ -10,13 +10,8 @@ fn planned(spec: &str) -> Plan {
          labels: {{operator.thanos.io/store-api: 'true'}}}}, spec: {{{spec}}}}}"
     );
     let query: ThanosQuery = serde_saphyr::from_str(&yaml).expect("a ThanosQuery");
-    let config = Config {
-        agent_image: "sd-agent:test".into(),
-        cluster_domain: "cluster.local".into(),
-        default_rollouts: Default::default(),
-        needs_consent: true,
-    };
-    plan(&query, &Discovery::default(), &Known::default(), &config, Timestamp::UNIX_EPOCH).expect("a plan")
+    plan(&query, &Discovery::default(), &Known::default(), &Config::of_tests(), Timestamp::UNIX_EPOCH)
+        .expect("a plan")
 }
 
 fn pods(plan: &Plan) -> Vec<PodSpec> {
