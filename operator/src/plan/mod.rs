@@ -4,7 +4,6 @@
 
 mod access;
 mod additional_args;
-mod additional_endpoints;
 mod agent;
 mod arg;
 mod cache;
@@ -17,8 +16,6 @@ mod endpoints;
 mod frontend;
 mod frontend_args;
 mod go_number;
-mod guarded;
-mod held_removal;
 mod image;
 mod inputs;
 pub mod listen;
@@ -27,14 +24,11 @@ mod monitor;
 mod pod;
 mod querier;
 mod query_args;
-mod remembered;
-mod removal_guard;
+mod removal;
 mod replicas;
 mod running;
-mod selection;
 mod service;
 pub mod service_monitor;
-mod strict_pods;
 mod summary;
 mod thanos_args;
 mod together;
@@ -53,21 +47,19 @@ use sd_agent::{ThanosVersion, payload::sha256_hex};
 use serde_json::json;
 
 pub use config_map::{ConfigMaps, has_thanos_own_file, meta_of, payload_of, set_payload};
-pub use endpoints::{Endpoints, Flag};
-pub use held_removal::HeldRemoval;
+pub use endpoints::{Endpoints, Flag, StrictPods};
 pub use image::{Image, VersionError};
 pub use meta::{Layer, NameError, Names, Workload};
 pub use monitor::Monitor;
-pub use remembered::{Missing, Remembered, RememberedError};
-pub use removal_guard::RemovalGuard;
+pub use removal::{HeldRemoval, Missing, Remembered, RememberedError, RemovalGuard};
 pub use replicas::Replicas;
 pub use running::{Running, RunningWorkload};
 pub use summary::{Delivery, DocumentId, Summary};
 pub use thanos_args::{endpoint_flag, names_endpoint};
 
 use config_map::Written;
-use guarded::{Guarded, guarded};
-use strict_pods::{next_to_go, with_missing_pods};
+use endpoints::{next_to_go, with_missing_pods};
+use removal::{Guarded, guarded};
 
 use crate::{
     config::Config,
@@ -167,7 +159,7 @@ pub fn plan(
     let image = Image::of(workload.common, known.running.querier.version.as_deref(), workload.layer.field())?;
     let delivery = Delivery::of(query);
     let (additional, problems) =
-        additional_endpoints::additional_endpoints(query, &names, image.version, &config.cluster_domain);
+        endpoints::additional_endpoints(query, &names, image.version, &config.cluster_domain);
     let mut told = Told { problems, ..Told::default() };
     let guard = RemovalGuard::of(query, &mut told.problems);
     let remembered = known.remembered.filter(|own| Some(&own.owner) == query.metadata.uid.as_ref());

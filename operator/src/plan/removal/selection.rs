@@ -3,7 +3,7 @@
 use crds::ThanosQuery;
 use serde_json::json;
 
-use super::inputs::template_hash;
+use crate::plan::inputs::template_hash;
 
 /// The hash of what `query` says about which Services are selected, and as what they are written. Endpoints that are
 /// no Services and the guard itself are not of it.

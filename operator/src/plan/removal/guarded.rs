@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use sd_agent::{Document, Endpoint, document::DocumentError};
 
-use super::{
-    ConfigMaps, Delivery, Endpoints, PlanError, Remembered, RemovalGuard,
-    config_map::{Written, config_maps},
-    endpoints::{flags, place},
-    removal_guard::Present,
-    selection::selection_hash,
-    strict_pods::StrictPods,
+use super::{Remembered, RemovalGuard, guard::Present, selection::selection_hash};
+use crate::{
+    discovery::Unknown,
+    plan::{
+        ConfigMaps, Delivery, Endpoints, PlanError, StrictPods,
+        config_map::{Written, config_maps},
+        endpoints::{flags, place},
+    },
 };
-use crate::discovery::Unknown;
 
 /// The endpoints with those that are held, and how they are delivered.
 pub struct Guarded {

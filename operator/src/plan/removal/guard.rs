@@ -10,12 +10,13 @@ use jiff::{SignedDuration, Timestamp};
 use sd_agent::Address;
 
 use super::{
-    Endpoints, Remembered,
-    duration::Nanos,
+    Remembered,
     remembered::{LAST_NUMBER, Missing},
-    strict_pods::StrictPods,
 };
-use crate::discovery::{ServiceName, Unknown};
+use crate::{
+    discovery::{ServiceName, Unknown},
+    plan::{Endpoints, StrictPods, duration::Nanos},
+};
 
 /// What goes within this time is one change: a script takes the labels from one Service after the other, and the
 /// first of them are gone before there are many.

@@ -6,7 +6,7 @@ use crds::{
 };
 use sd_agent::{Address, Endpoint, EndpointType, Feature, ThanosVersion, address::Lookup};
 
-use super::Names;
+use crate::plan::Names;
 
 /// An endpoint of the spec.
 #[derive(Clone, Debug, PartialEq, Eq)]

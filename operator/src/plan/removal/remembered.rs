@@ -13,8 +13,11 @@ use sd_agent::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{HeldRemoval, payload_of, strict_pods::StrictPods};
-use crate::discovery::ServiceName;
+use super::HeldRemoval;
+use crate::{
+    discovery::ServiceName,
+    plan::{StrictPods, payload_of},
+};
 
 /// Key of the plain text, in `data`.
 const KEY: &str = "services.json";

@@ -1,7 +1,10 @@
 //! What each store becomes for a Thanos release: an entry of the document and, for strict and group, a flag.
 //!
 //! The table is design section 5; the facts behind it are reference "How `thanos query` discovers endpoints",
-//! sections 4 and 8. What the spec adds by itself is in [`super::additional_endpoints`].
+//! sections 4 and 8. What the spec adds by itself is in [`additional`], which pods of a strict Service count in [`strict_pods`].
+
+mod additional;
+mod strict_pods;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +13,10 @@ use sd_agent::{
     document::DocumentError, version::Release,
 };
 
-use super::{Delivery, additional_endpoints::Additional};
+pub use additional::{Additional, additional_endpoints};
+pub use strict_pods::{StrictPods, next_to_go, with_missing_pods};
+
+use super::Delivery;
 use crate::{
     config::Config,
     discovery::{Discovery, Reach, Reason, Rejected, ServiceName, Store},
