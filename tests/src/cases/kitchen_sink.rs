@@ -36,6 +36,9 @@ const NAME: &str = "everything";
 /// What it makes in the cluster and not in the namespace.
 const PRIORITY_CLASS: &str = "thanos-everything";
 
+/// The namespace for which the sample is written.
+const NAMESPACES: &str = "matchNames: [everything]";
+
 /// The cases of this file.
 pub fn cases() -> Vec<Case> {
     vec![
@@ -101,13 +104,14 @@ async fn nothing_is_left_to_write(world: &World) -> Result<()> {
     if written.is_empty() { Ok(()) } else { bail!("written again: {written:?}") }
 }
 
-/// The documents of the sample, the ThanosQuery first, with the agent that was built here.
+/// The documents of the sample, the ThanosQuery first, with the agent that was built here and for this namespace.
 fn sample(world: &World) -> Result<Vec<Value>> {
     let path = paths::repository().join(SAMPLE);
     let text = fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))?;
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple(&text.replace(AGENT_IMAGE, &world.images().agent))
-            .with_context(|| format!("failed to understand {}", path.display()))?;
+    let own = format!("matchNames: [{}]", world.namespace());
+    let text = text.replace(AGENT_IMAGE, &world.images().agent).replace(NAMESPACES, &own);
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text)
+        .with_context(|| format!("failed to understand {}", path.display()))?;
     if documents.first().is_none_or(|first| first["kind"] != "ThanosQuery") {
         bail!("{} does not begin with the ThanosQuery", path.display());
     }
