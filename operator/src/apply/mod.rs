@@ -63,6 +63,8 @@ pub struct Outcome {
     pub frontend: Option<Deployment>,
     /// Whether the ConfigMap was written.
     pub config_map_written: bool,
+    /// Whether it has to be written, and was a moment ago.
+    pub config_map_waits: bool,
     /// Whether everything that is planned is there now.
     pub complete: bool,
     /// What to come back for.
@@ -154,6 +156,7 @@ async fn config_map(
     }
     if !wait.is_zero() {
         outcome.come_back(wait);
+        outcome.config_map_waits = true;
         return Ok(live.cloned());
     }
     // Whoever wrote meanwhile wins, and we look again.

@@ -225,6 +225,12 @@ impl Run<'_> {
             self.remember(state, &outcome, rest, running, full.then_some(seen));
             self.tell(state, &discovery, &plan, before.as_ref(), &outcome);
 
+            if outcome.config_map_waits {
+                // What people are told must not be lost with this process: a removal that is held has a number.
+                let wait = outcome.wait(Instant::now()).unwrap_or(apply::WRITE_INTERVAL);
+                return Ok(Action::requeue(wait));
+            }
+
             // 5. status (pure, then one write)
             let wants_service_monitor = plan.wants_service_monitor();
             let mut summary = plan.summary;

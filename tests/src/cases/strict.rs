@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use crds::names::reasons;
-use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
+use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod, discovery::v1::EndpointSlice};
 use kube::{
     ResourceExt as _,
     api::{DeleteParams, ListParams},
@@ -46,6 +46,17 @@ pub fn cases() -> Vec<Case> {
 async fn pod_restarted(world: World) -> Result<()> {
     let strict = StoreService::of("s").headless().strict();
     world.stores([Store::new("a"), Store::new("s").stateful(2).behind(strict)]).await?;
+    // Else the pods' names may come a moment after the queriers, and that is a rollout.
+    eventually(FOLLOW, "an EndpointSlice with two host names", || async {
+        let of_service = ListParams::default().labels("kubernetes.io/service-name=s");
+        let slices = world.api::<EndpointSlice>().list(&of_service).await?.items;
+        let names = slices.iter().flat_map(|slice| &slice.endpoints).filter(|own| own.hostname.is_some());
+        match names.count() {
+            2 => Ok(()),
+            other => bail!("{other}"),
+        }
+    })
+    .await?;
     let queriers = world.ready_thanos_query("global", "{replicas: 1}").await?;
     queriers.every_pod_lists(&["a", "s", "s"]).await?;
     let before = queriers.snapshot().await?;

@@ -343,3 +343,22 @@ async fn a_query_made_anew_under_the_same_name_is_not_told_of_removals_before_it
     seconds(10).await;
     assert!(held(&api).is_null() && api.endpoints("global").is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_is_told_only_when_a_new_start_would_know_its_number() {
+    let (api, operator) = four_stores("").await;
+    let pause = |millis| tokio::time::sleep(std::time::Duration::from_millis(millis));
+    // The status was written half a second before the ConfigMap, so its next turn comes half a second earlier.
+    api.roll_out_partly("thanos-query-global", false);
+    pause(500).await;
+    strip(&api, &ALL[..1]);
+    api.eventually(|| known(&api) == ALL[1..]).await;
+    strip(&api, &ALL[1..]);
+    api.eventually(|| held(&api)["count"] == 4).await;
+    let before = held(&api);
+    operator.stop().await;
+    let _operator = api.operator().await;
+    seconds(20).await;
+    assert_eq!(held(&api), before);
+    assert_eq!(api.endpoints("global"), ALL);
+}
