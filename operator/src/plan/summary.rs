@@ -92,3 +92,23 @@ impl Delivery {
         }
     }
 }
+
+#[cfg(test)]
+impl Summary {
+    /// Of unit tests: generation 7, with these endpoints.
+    pub fn of_tests(endpoints: Endpoints) -> Self {
+        Self {
+            endpoints,
+            version: ThanosVersion::new(0, 42, 4),
+            delivery: Delivery::Agent { api: true },
+            document: Some(DocumentId { generation: 7, sha256: "abc".into() }),
+            look_again: None,
+            held: None,
+            config_map: "cm".into(),
+            problems: vec![],
+            remarks: vec![],
+            query_service_problem: None,
+            selector: "a=b".into(),
+        }
+    }
+}

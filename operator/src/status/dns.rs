@@ -83,27 +83,15 @@ fn plain(error: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use sd_agent::{Document, Endpoint, ThanosVersion};
+    use sd_agent::{Document, Endpoint};
 
     use super::*;
-    use crate::plan::{Delivery, DocumentId, Endpoints};
+    use crate::plan::{Delivery, Endpoints};
 
     fn summary(addresses: &[&str]) -> Summary {
         let endpoints = addresses.iter().map(|text| Endpoint::regular(text.parse().expect("an address")));
         let document = Document::new(endpoints.collect()).expect("valid");
-        Summary {
-            look_again: None,
-            endpoints: Endpoints { document, ..Endpoints::default() },
-            version: ThanosVersion::new(0, 42, 4),
-            delivery: Delivery::Agent { api: true },
-            document: Some(DocumentId { generation: 7, sha256: "abc".into() }),
-            held: None,
-            config_map: "cm".into(),
-            problems: vec![],
-            remarks: vec![],
-            query_service_problem: None,
-            selector: "a=b".into(),
-        }
+        Summary::of_tests(Endpoints { document, ..Endpoints::default() })
     }
 
     fn failing(address: &str, error: &str) -> DnsFailing {

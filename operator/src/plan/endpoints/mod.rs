@@ -49,7 +49,6 @@ pub struct Flag {
 }
 
 /// What is taken, and by whom.
-#[derive(Default)]
 struct Taken<'a> {
     by_place: BTreeMap<String, String>,
     additional: &'a [Additional],
@@ -281,11 +280,8 @@ mod tests {
 
     /// The file form and the flag form of one store, as text.
     fn forms(version: &str, endpoint_type: EndpointType, reach: Reach) -> Vec<(String, String)> {
-        let discovery = Discovery { stores: vec![store("s", endpoint_type, reach)], ..Discovery::default() };
-        let version = version.parse().expect("a version");
-        let endpoints =
-            Endpoints::of(&discovery, &[], version, &Config::of_tests(), Delivery::Agent { api: true })
-                .expect("a document");
+        let stores = vec![store("s", endpoint_type, reach)];
+        let endpoints = written(stores, version.parse().expect("a version"));
         let text = |endpoint: &Endpoint| {
             let short = |address: &Address| address.to_string().replace(".ns.svc.cluster.local", "");
             (short(&endpoint.file), endpoint.flag.as_ref().map(short).unwrap_or_default())
@@ -349,21 +345,9 @@ mod tests {
     #[test]
     fn the_second_service_with_the_same_address_is_rejected() {
         let external = || Reach::External { host: "thanos.example".into(), port: 443 };
-        let discovery = Discovery {
-            stores: vec![
-                store("a", EndpointType::Regular, external()),
-                store("b", EndpointType::Strict, external()),
-            ],
-            ..Discovery::default()
-        };
-        let endpoints = Endpoints::of(
-            &discovery,
-            &[],
-            ThanosVersion::Unknown,
-            &Config::of_tests(),
-            Delivery::Agent { api: true },
-        )
-        .expect("a document");
+        let stores =
+            vec![store("a", EndpointType::Regular, external()), store("b", EndpointType::Strict, external())];
+        let endpoints = written(stores, ThanosVersion::Unknown);
         assert_eq!(endpoints.document.endpoints().len(), 1);
         assert_eq!(endpoints.rejected[0].service, "b");
         assert!(endpoints.rejected[0].reason.message().contains("ns/a"));
@@ -372,21 +356,11 @@ mod tests {
     #[test]
     fn an_address_that_thanos_would_misread_rejects_only_its_service() {
         let bad = Reach::External { host: "bad host,--x".into(), port: 443 };
-        let discovery = Discovery {
-            stores: vec![
-                store("a", EndpointType::Regular, bad),
-                store("b", EndpointType::Regular, Reach::ClusterIp { port: 1 }),
-            ],
-            ..Discovery::default()
-        };
-        let endpoints = Endpoints::of(
-            &discovery,
-            &[],
-            ThanosVersion::Unknown,
-            &Config::of_tests(),
-            Delivery::Agent { api: true },
-        )
-        .expect("a document");
+        let stores = vec![
+            store("a", EndpointType::Regular, bad),
+            store("b", EndpointType::Regular, Reach::ClusterIp { port: 1 }),
+        ];
+        let endpoints = written(stores, ThanosVersion::Unknown);
         assert_eq!(endpoints.document.endpoints().len(), 1);
         assert_eq!(endpoints.rejected[0].reason.word(), "BadAddress");
     }

@@ -3,7 +3,10 @@
 //!
 //! Services count, not addresses: one with another port, form or type is not missing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use crds::{ThanosQuery, names::annotations::ACCEPT_REMOVAL, service_discovery::RemovalGuard as Said};
 use jiff::{SignedDuration, Timestamp};
@@ -93,7 +96,12 @@ impl RemovalGuard {
             .filter(|(name, _)| !services.contains(name) && unknown.contains(&name.namespace))
             .map(|(name, addresses)| (name.clone(), addresses.clone()))
             .collect();
-        let services: &BTreeSet<ServiceName> = &services.iter().chain(unseen.keys()).cloned().collect();
+        // Copied only where something is unseen: there may be thousands, and each change of one comes by here.
+        let services = match unseen.is_empty() {
+            true => Cow::Borrowed(services),
+            false => Cow::Owned(services.iter().chain(unseen.keys()).cloned().collect()),
+        };
+        let services: &BTreeSet<ServiceName> = &services;
         let mut after = Remembered {
             owner: owner.to_owned(),
             selection: selection.to_owned(),

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     apply::{DefaultsWait, RolloutHeld},
     discovery::Reason,
-    plan::{DocumentId, Endpoints, HeldRemoval},
+    plan::{Endpoints, HeldRemoval},
 };
 
 fn query() -> ThanosQuery {
@@ -25,19 +25,7 @@ const COMPLETE: &str =
     "observedGeneration: 5, replicas: 2, updatedReplicas: 2, availableReplicas: 2, readyReplicas: 2";
 
 fn summary() -> Summary {
-    Summary {
-        look_again: None,
-        endpoints: Endpoints::default(),
-        version: ThanosVersion::new(0, 42, 4),
-        delivery: Delivery::Agent { api: true },
-        document: Some(DocumentId { generation: 7, sha256: "abc".into() }),
-        held: None,
-        config_map: "cm".into(),
-        problems: vec![],
-        remarks: vec![],
-        query_service_problem: None,
-        selector: "a=b".into(),
-    }
+    Summary::of_tests(Endpoints::default())
 }
 
 fn done(
