@@ -1,7 +1,7 @@
 //! A name that a DNS server fails for keeps what was removed in Thanos, and is told.
 
 use anyhow::{Result, bail};
-use crds::names::conditions;
+use crds::names::{conditions, labels};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
@@ -33,7 +33,8 @@ pub fn cases() -> Vec<Case> {
 async fn failing_name(world: World, version: &str) -> Result<()> {
     world.stores([Store::new("a"), Store::new("b").without_service()]).await?;
     // Looked up, as the broken name is: from 0.38 only such addresses stay.
-    world.service(&StoreService::of("b").headless()).await?;
+    let service = StoreService::of("b").headless();
+    world.service(&service).await?;
     let spec = |more: &str| format!("{{replicas: 2, version: {version}{more}}}");
     let queriers = world.ready_thanos_query("global", &spec("")).await?;
     queriers.every_pod_lists(&["a", "b"]).await?;
@@ -50,7 +51,8 @@ async fn failing_name(world: World, version: &str) -> Result<()> {
     told_once(&queriers).await?;
     queriers.every_pod_lists(&["a", "b"]).await?;
 
-    world.delete_service("b").await?;
+    // Its name stays in the DNS: were that gone, Thanos could learn from there that nothing is behind it.
+    world.service(&service.unlabelled(labels::STORE_API)).await?;
     files_have(&queriers, 2).await?;
     rounds_failed(&queriers).await?;
     for pod in queriers.ready_pods().await? {
