@@ -17,14 +17,14 @@ use crate::{
     dns::{DnsWatch, Resolver},
     exchange::{Exchange, Health, Slots},
     http,
-    keeper::{Keeper, folder_of},
+    keeper::{Keeper, Target},
     log::{Grumble, chain},
     metrics::label,
     mount::MountSource,
     order::Witness,
     origin::Origin,
     payload::Payload,
-    publish::FolderLock,
+    publish::{Disk, FolderLock, folder_of},
     report::{Report, SourceReport},
     timing::Timing,
 };
@@ -106,8 +106,9 @@ async fn work(args: RunArgs, parts: Parts, board: Arc<Board>) {
     let _lock = take_lock(&args, &timing, &board).await;
     let (version, flags) = (args.thanos_version, args.flagged.clone());
     let (looked_up, names) = watch::channel(Arc::default());
-    let (output, retry) = (args.output.clone(), timing.write_retry);
-    let mut keeper = Keeper::new(output, version, flags, retry, looked_up, Arc::clone(&board));
+    let (file, config_map) = (args.output.clone(), args.config_map.clone());
+    let target = Target { file, config_map, version, flags };
+    let mut keeper = Keeper::new(Arc::new(Disk), target, &timing, looked_up, Arc::clone(&board));
     keeper.restore();
     let dns = args.thanos_metrics_url.clone().map(|url| {
         let board = Arc::clone(&board);
@@ -169,11 +170,11 @@ impl Agent {
         let (exchange, reread) = (Arc::clone(&self.exchange), Arc::clone(&self.reread));
         loop {
             self.board.progress();
-            let retry_at = self.keeper.retry_at();
+            let due_at = self.keeper.due_at();
             tokio::select! {
                 () = exchange.news() => {}
                 _ = tick.tick() => self.keeper.tick(),
-                () = at(retry_at) => self.keeper.retry(),
+                () = at(due_at) => self.keeper.do_due(),
                 () = at(self.start_ends) => {}
                 () = reread.notified() => {
                     tracing::info!("reading both sources again");

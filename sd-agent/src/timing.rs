@@ -17,6 +17,8 @@ pub struct Timing {
     pub lock_retry: Duration,
     /// First and longest wait before a failed write is tried again.
     pub write_retry: (Duration, Duration),
+    /// From a write to each event that a Thanos below 0.38 still needs, see [`crate::publish::nudge`].
+    pub nudges: [Duration; 2],
     /// Limit of one API request: until its end for a read, until its headers for a watch.
     pub request: Duration,
     /// Shortest and longest watch that is asked for.
@@ -49,6 +51,7 @@ impl Default for Timing {
             tick: seconds(2),
             lock_retry: seconds(1),
             write_retry: (seconds(1), seconds(30)),
+            nudges: [millis(50), seconds(1)],
             request: seconds(10),
             watch: (seconds(150), seconds(200)),
             silence: seconds(90),

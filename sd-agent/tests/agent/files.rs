@@ -2,10 +2,13 @@
 
 use std::{fs, os::unix::fs::symlink};
 
-use sd_agent::state::{Kept, STATE_FILE};
+use sd_agent::{
+    publish::Disk,
+    state::{Kept, STATE_FILE},
+};
 
 use crate::{
-    fake_api::FakeApi,
+    fake_api::{FakeApi, NAME},
     support::{Pod, eventually, generation_of, payload},
 };
 
@@ -95,7 +98,7 @@ async fn a_file_that_is_ahead_of_the_state_is_not_rolled_back() {
     let agent = pod.start(Some(&api), &[]).await;
     agent.applied(9).await;
     assert_eq!(generation_of(&pod.text()), Some(9));
-    let kept = Kept::load(&sd).expect("fine").expect("there");
+    let kept = Kept::load(&Disk, &sd, NAME).expect("fine").expect("there");
     assert_eq!(kept.payload.meta().expect("fine").generation, 9);
     agent.stop().await;
 }

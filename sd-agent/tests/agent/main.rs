@@ -3,11 +3,17 @@
 
 mod fake_api;
 mod support;
+mod writer;
 
 mod api;
 mod content;
 mod dns;
+mod faults;
 mod files;
+mod folders;
+mod kills;
 mod measure;
 mod mount;
+mod nudges;
 mod process;
+mod readers;

@@ -1,8 +1,9 @@
 //! The real program as a process: signals, kills, exit codes.
 
 use std::{
-    fs,
+    fs, io,
     net::SocketAddr,
+    os::unix::process::CommandExt,
     process::{Child, Command, Stdio},
 };
 
@@ -26,6 +27,18 @@ pub struct Agent {
 
 impl Agent {
     pub fn start(pod: &Pod, api: &FakeApi) -> Self {
+        Self::spawn(pod, api, &mut Command::new(program())).expect("the program starts")
+    }
+
+    /// As another user, which only root can.
+    pub fn start_as(pod: &Pod, api: &FakeApi, user: u32) -> io::Result<Self> {
+        // The target folder may be one that other users cannot enter.
+        let copy = pod.root().join("sd-agent");
+        fs::copy(program(), &copy)?;
+        Self::spawn(pod, api, Command::new(copy).uid(user).gid(user))
+    }
+
+    fn spawn(pod: &Pod, api: &FakeApi, command: &mut Command) -> io::Result<Self> {
         let config = serde_json::json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "fake",
             "clusters": [{"name": "fake", "cluster": {"server": api.url()}}],
@@ -35,13 +48,12 @@ impl Agent {
         let kubeconfig = pod.root().join("kubeconfig");
         fs::write(&kubeconfig, config.to_string()).expect("written");
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
-        let child = Command::new(program())
+        let child = command
             .args(&pod.arguments(&[&format!("--listen={free}")])[1..])
             .env("KUBECONFIG", kubeconfig)
             .stderr(Stdio::null())
-            .spawn()
-            .expect("the program starts");
-        Self { child, address: free }
+            .spawn()?;
+        Ok(Self { child, address: free })
     }
 
     pub async fn applied(&self, generation: u64) -> String {
@@ -49,6 +61,10 @@ impl Agent {
             report(self.address).await?.applied.filter(|applied| applied.generation == generation)
         });
         applied.await.source
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub fn id(&self) -> u32 {

@@ -229,6 +229,7 @@ pub fn quick() -> Timing {
         tick: millis(30),
         lock_retry: millis(30),
         write_retry: (millis(30), millis(100)),
+        nudges: [millis(30), millis(90)],
         api_retry: (millis(10), millis(50)),
         missing_retry: (millis(30), millis(30)),
         dns_tick: millis(20),
