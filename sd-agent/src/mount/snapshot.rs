@@ -255,7 +255,7 @@ fn unreadable(path: PathBuf) -> impl FnOnce(Errno) -> MountError {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink};
+    use std::{fs, os::unix::fs::symlink, sync::mpsc, time::Duration};
 
     use jiff::Timestamp;
     use rustix::fs::{CWD, mkfifoat};
@@ -389,7 +389,11 @@ mod tests {
         swap(mount.path(), 1, &[(META_KEY, "1")]);
         let key = mount.path().join(DATA_LINK).join(DOCUMENT_KEY);
         let refused = || {
-            let error = snapshot(mount.path()).expect_err("refused");
+            // In a thread, so that a read which never ends fails and does not hang.
+            let (path, (sender, receiver)) = (mount.path().to_owned(), mpsc::channel());
+            std::thread::spawn(move || sender.send(snapshot(&path)));
+            let read = receiver.recv_timeout(Duration::from_secs(10)).expect("the read ends");
+            let error = read.expect_err("refused");
             assert!(matches!(&error, MountError::NotAFile(path) if path.ends_with(DOCUMENT_KEY)), "{error}");
             assert!(!error.may_pass());
         };
