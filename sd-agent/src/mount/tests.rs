@@ -310,3 +310,55 @@ async fn a_mount_that_is_gone_is_read_and_watched_again_when_it_is_back() {
     assert_eq!((scene.left(), scene.health()), (Some(2), Health::Up));
     assert_eq!((metrics.inotify_degraded.get(), scene.watching.made.load(Ordering::Relaxed)), (0, 2));
 }
+
+/// Runs the source beside `meanwhile`, which begins after the first look. Returns what was left, and after how long.
+async fn run_beside(scene: Scene, meanwhile: impl AsyncFnOnce(&Path)) -> (Option<u64>, Duration) {
+    let Scene { folder, source, .. } = scene;
+    let exchange = Arc::clone(&source.exchange);
+    // That of the beginning.
+    exchange.news().await;
+    let begun = Instant::now();
+    let work = async {
+        sleep(Duration::from_millis(1)).await;
+        meanwhile(&folder.path().join("mount")).await;
+        exchange.news().await;
+    };
+    tokio::select! {
+        () = source.run() => unreachable!("it never ends"),
+        () = work => {}
+    }
+    let left = exchange.look(|slots| slots.mount.take());
+    (left.map(|payload| payload.meta().expect("readable").generation), begun.elapsed())
+}
+
+/// Case 3, by polling, on a clock that only moves when the source waits.
+#[tokio::test(start_paused = true)]
+async fn a_swap_that_nobody_tells_of_is_found_within_one_poll() {
+    let scene = Scene::begun();
+    scene.fill("..2", &payload(2));
+    let (left, after) = run_beside(scene, async |mount: &Path| {
+        symlink("..2", mount.join("..data_tmp")).expect("linked");
+        fs::rename(mount.join("..data_tmp"), mount.join("..data")).expect("renamed");
+    })
+    .await;
+    assert_eq!(left, Some(2));
+    assert!(after <= POLL + Duration::from_millis(5), "{after:?}");
+}
+
+/// Case 9: the retries are close enough.
+#[tokio::test(start_paused = true)]
+async fn content_that_follows_its_link_is_found_without_waiting_for_the_next_poll() {
+    let scene = Scene::begun();
+    scene.turn("..2");
+    let late = Duration::from_millis(300);
+    let (left, after) = run_beside(scene, async |mount: &Path| {
+        sleep(late).await;
+        fs::create_dir(mount.join("..2")).expect("made");
+        for (key, text) in payload(2).data {
+            fs::write(mount.join("..2").join(key), text).expect("written");
+        }
+    })
+    .await;
+    assert_eq!(left, Some(2));
+    assert!(after < late * 2, "{after:?}");
+}
