@@ -20,7 +20,10 @@ use crate::{
     keeper::{Keeper, Target},
     log::{Grumble, chain},
     metrics::label,
-    mount::MountSource,
+    mount::{
+        MountSource,
+        watch::{Inotify, WatchFolder},
+    },
     order::Witness,
     origin::Origin,
     payload::Payload,
@@ -37,8 +40,8 @@ pub struct Parts {
     pub connect: Connect,
     /// The spans.
     pub timing: Timing,
-    /// Whether to use inotify besides polling.
-    pub inotify: bool,
+    /// How the mount is watched besides being polled.
+    pub watching: Arc<dyn WatchFolder>,
     /// Wakes the agent to read both sources again.
     pub reread: Arc<Notify>,
     /// Where names are looked up.
@@ -102,7 +105,7 @@ pub async fn run(args: RunArgs, mut parts: Parts, shutdown: impl Future<Output =
 }
 
 async fn work(args: RunArgs, parts: Parts, board: Arc<Board>) {
-    let Parts { listener: _, connect, timing, inotify, reread, resolver } = parts;
+    let Parts { listener: _, connect, timing, watching, reread, resolver } = parts;
     let _lock = take_lock(&args, &timing, &board).await;
     let (version, flags) = (args.thanos_version, args.flagged.clone());
     let (looked_up, names) = watch::channel(Arc::default());
@@ -127,7 +130,7 @@ async fn work(args: RunArgs, parts: Parts, board: Arc<Board>) {
         board: Arc::clone(&board),
     };
     let (folder, tick) = (args.mount.clone(), timing.tick);
-    let mount = MountSource::new(folder, tick, inotify, Arc::clone(&exchange), Arc::clone(&board));
+    let mount = MountSource::new(folder, tick, watching, Arc::clone(&exchange), Arc::clone(&board));
     let start_ends = Some(Instant::now() + timing.boot_budget);
     let mut agent = Agent { args, timing, exchange, board, reread, keeper, start_ends, asked_mount: None };
     // A branch that is off never runs; one that is on never ends.
@@ -290,7 +293,7 @@ impl Default for Parts {
             listener: None,
             connect: Connect::default(),
             timing: Timing::default(),
-            inotify: true,
+            watching: Arc::new(Inotify),
             reread: Arc::new(Notify::new()),
             resolver: Resolver::default(),
         }

@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Debug,
-    fs,
+    fs, io,
     net::SocketAddr,
     os::unix::fs::{MetadataExt, symlink},
     path::{Path, PathBuf},
@@ -12,12 +12,14 @@ use std::{
 
 use clap::Parser;
 use jiff::Timestamp;
+use kube::Client;
 use sd_agent::{
     Document, Endpoint, Payload, Report,
     agent::{Parts, run},
     api::Connect,
     args::{Args, Command, RunArgs},
     dns::{Resolver, verdict::Spans},
+    mount::watch::{Events, Inotify, WatchFolder},
     timing::Timing,
 };
 use tempfile::TempDir;
@@ -63,18 +65,26 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
     }
 }
 
+/// The keys of a ConfigMap, as files.
+pub fn keys(payload: &Payload) -> Vec<(&str, &[u8])> {
+    let texts = payload.data.iter().map(|(key, text)| (key.as_str(), text.as_bytes()));
+    let bytes = payload.binary_data.iter().map(|(key, bytes)| (key.as_str(), bytes.as_slice()));
+    texts.chain(bytes).collect()
+}
+
 /// A mounted ConfigMap, swapped as kubelet's `AtomicWriter` does it.
 pub struct Mount {
-    folder: PathBuf,
+    pub folder: PathBuf,
     round: usize,
 }
 
 impl Mount {
+    pub fn at(folder: PathBuf) -> Self {
+        Self { folder, round: 0 }
+    }
+
     pub fn show(&mut self, payload: &Payload) {
-        let mut keys: Vec<(&str, &[u8])> =
-            payload.data.iter().map(|(key, text)| (key.as_str(), text.as_bytes())).collect();
-        keys.extend(payload.binary_data.iter().map(|(key, bytes)| (key.as_str(), bytes.as_slice())));
-        self.swap(&keys);
+        self.swap(&keys(payload));
     }
 
     /// What an optional ConfigMap that was deleted leaves.
@@ -82,23 +92,50 @@ impl Mount {
         self.swap(&[]);
     }
 
-    fn swap(&mut self, keys: &[(&str, &[u8])]) {
+    pub fn swap(&mut self, keys: &[(&str, &[u8])]) {
+        let name = self.next();
+        self.fill(&name, keys);
+        let old = self.turn(&name);
+        self.link(keys);
+        if let Some(old) = old {
+            fs::remove_dir_all(self.folder.join(old)).expect("removed");
+        }
+    }
+
+    /// The name of the next folder.
+    pub fn next(&mut self) -> String {
         self.round += 1;
-        let name = format!("..2026_11_23_{}", self.round);
-        let (inside, link) = (self.folder.join(&name), self.folder.join("..data"));
+        format!("..2026_11_23_{}", self.round)
+    }
+
+    /// Makes the folder `name` with all its files.
+    pub fn fill(&self, name: &str, keys: &[(&str, &[u8])]) {
+        let inside = self.folder.join(name);
         fs::create_dir_all(&inside).expect("made");
         for (key, bytes) in keys {
             fs::write(inside.join(key), bytes).expect("written");
         }
+    }
+
+    /// Moves the link to the folder `name`. Returns where it pointed before.
+    pub fn turn(&self, name: &str) -> Option<PathBuf> {
+        let link = self.folder.join("..data");
         let old = fs::read_link(&link).ok();
-        symlink(&name, self.folder.join("..data_tmp")).expect("linked");
+        symlink(name, self.folder.join("..data_tmp")).expect("linked");
         fs::rename(self.folder.join("..data_tmp"), &link).expect("renamed");
+        old
+    }
+
+    /// The links that users see come after the swap, those of keys that are gone go then.
+    pub fn link(&self, keys: &[(&str, &[u8])]) {
         for (key, _) in keys {
-            // The links that users see come after the swap.
             let _ = symlink(Path::new("..data").join(key), self.folder.join(key));
         }
-        if let Some(old) = old {
-            fs::remove_dir_all(self.folder.join(old)).expect("removed");
+        for entry in fs::read_dir(&self.folder).expect("readable").flatten() {
+            let name = entry.file_name().into_string().expect("plain");
+            if !name.starts_with("..") && keys.iter().all(|(key, _)| *key != name) {
+                fs::remove_file(entry.path()).expect("removed");
+            }
         }
     }
 }
@@ -107,14 +144,17 @@ impl Mount {
 pub struct Pod {
     folder: TempDir,
     pub mount: Mount,
+    /// Where the agent finds the mount.
+    pub mounted_at: PathBuf,
 }
 
 impl Pod {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         fs::create_dir(folder.path().join("sd")).expect("made");
-        let mount = Mount { folder: folder.path().join("mount"), round: 0 };
-        Self { folder, mount }
+        let mount = Mount::at(folder.path().join("mount"));
+        let mounted_at = mount.folder.clone();
+        Self { folder, mount, mounted_at }
     }
 
     pub fn root(&self) -> &Path {
@@ -141,7 +181,7 @@ impl Pod {
     }
 
     fn plain_arguments(&self, more: &[&str]) -> Vec<String> {
-        let (output, mount) = (self.output(), self.folder.path().join("mount"));
+        let (output, mount) = (self.output(), &self.mounted_at);
         let mut arguments: Vec<String> = ["sd-agent", "run", "--config-map", NAME, "--namespace", NAMESPACE]
             .into_iter()
             .map(ToOwned::to_owned)
@@ -179,6 +219,23 @@ impl Pod {
         self.start_args(api, self.arguments(more), timing, inotify, Resolver::default()).await
     }
 
+    /// Starts an agent that watches its mount in its own way.
+    pub async fn start_watching(
+        &self,
+        api: Option<&FakeApi>,
+        more: &[&str],
+        timing: Timing,
+        watching: Arc<dyn WatchFolder>,
+    ) -> Running {
+        let client = api.map_or_else(no_api, FakeApi::client);
+        start_parts(self.arguments(more), client, timing, watching, Resolver::default()).await
+    }
+
+    /// Starts an agent whose API server is reached by `client`.
+    pub async fn start_against(&self, client: Client, more: &[&str], timing: Timing) -> Running {
+        start_parts(self.arguments(more), client, timing, Arc::new(Inotify), Resolver::default()).await
+    }
+
     async fn start_args(
         &self,
         api: Option<&FakeApi>,
@@ -187,29 +244,50 @@ impl Pod {
         inotify: bool,
         resolver: Resolver,
     ) -> Running {
-        let args = run_args(arguments);
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("bound");
-        let client = match api {
-            Some(api) => api.client(),
-            None => {
-                let config = kube::Config::new("http://127.0.0.1:1".parse().expect("a URL"));
-                kube::Client::try_from(config).expect("a client")
-            }
-        };
-        let reread = Arc::new(Notify::new());
-        let parts = Parts {
-            listener: Some(listener),
-            connect: Connect::Given(client),
-            timing,
-            inotify,
-            reread: Arc::clone(&reread),
-            resolver,
-        };
-        let (stop, stopped) = oneshot::channel::<()>();
-        let shutdown = async move { drop(stopped.await) };
-        let task = tokio::spawn(run(args, parts, shutdown));
-        Running { address, reread, stop, task }
+        let client = api.map_or_else(no_api, FakeApi::client);
+        let watching: Arc<dyn WatchFolder> = if inotify { Arc::new(Inotify) } else { Arc::new(NoWatch) };
+        start_parts(arguments, client, timing, watching, resolver).await
+    }
+}
+
+async fn start_parts(
+    arguments: Vec<String>,
+    client: Client,
+    timing: Timing,
+    watching: Arc<dyn WatchFolder>,
+    resolver: Resolver,
+) -> Running {
+    let args = run_args(arguments);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let reread = Arc::new(Notify::new());
+    let parts = Parts {
+        listener: Some(listener),
+        connect: Connect::Given(client),
+        timing,
+        watching,
+        reread: Arc::clone(&reread),
+        resolver,
+    };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let shutdown = async move { drop(stopped.await) };
+    let task = tokio::spawn(run(args, parts, shutdown));
+    Running { address, reread, stop, task }
+}
+
+/// To a port where nothing listens.
+fn no_api() -> Client {
+    let config = kube::Config::new("http://127.0.0.1:1".parse().expect("a URL"));
+    Client::try_from(config).expect("a client")
+}
+
+/// A system without inotify.
+#[derive(Debug)]
+struct NoWatch;
+
+impl WatchFolder for NoWatch {
+    fn watch(&self, _: &Path) -> io::Result<Box<dyn Events>> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 
