@@ -76,15 +76,22 @@ async fn with_no_inotify_left_the_program_polls() {
     if no_namespaces() {
         return;
     }
-    for limit in ["max_inotify_instances", "max_inotify_watches"] {
+    // Side by side, because the polls of the program are seconds apart.
+    let mut all = ["max_inotify_instances", "max_inotify_watches"].map(|limit| {
         let mut pod = Pod::new();
         pod.mount.show(&payload(1));
-        let setup = "echo 0 > /proc/sys/user/$1";
-        let mut agent = Agent::start(&pod, setup, [limit, ""], MOUNT_ONLY);
-        for generation in 1..=3 {
+        let agent = Agent::start(&pod, "echo 0 > /proc/sys/user/$1", [limit, ""], MOUNT_ONLY);
+        (pod, agent)
+    });
+    for generation in 1..=3 {
+        for (pod, _) in &mut all {
             pod.mount.show(&payload(generation));
+        }
+        for (_, agent) in &all {
             agent.applied(generation).await;
         }
+    }
+    for (_, agent) in &mut all {
         agent.counted("sd_agent_inotify_degraded 1").await;
         assert_eq!(agent.child.try_wait().expect("waitable"), None, "it did not exit");
     }
