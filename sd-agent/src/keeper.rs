@@ -126,7 +126,7 @@ impl Keeper {
             Some(found) => {
                 self.unsure = true;
                 self.show_looked_up(document.looked_up_by(&self.flags));
-                found.endpoints
+                found
             }
             None => match self.put(document) {
                 Ok((count, _)) => count,
@@ -234,13 +234,13 @@ impl Keeper {
         let looked_up = document.looked_up_by(&self.flags);
         // A large document takes as much memory as its text; what follows needs only the latter.
         drop(document);
-        let found = validate::rendered(&rendered.text, self.version).map_err(PutError::Render)?;
+        let in_file = validate::rendered(&rendered.text, self.version).map_err(PutError::Render)?;
         let published = self.live.publish(rendered.text.as_bytes()).map_err(PutError::Publish)?;
         self.show_looked_up(looked_up);
         if self.write_trouble.clear() {
             tracing::info!(file = %self.output.display(), "the file can be written again");
         }
-        Ok((found.endpoints, published))
+        Ok((in_file, published))
     }
 
     fn applied(
