@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Vouched for by its `meta.json`, whatever it is.
-fn vouched(generation: u64, text: &str, count: usize) -> Payload {
+pub fn vouched(generation: u64, text: &str, count: usize) -> Payload {
     let meta = json!({
         "format": 1, "owner": "owner", "generation": generation, "sha256": sha256_hex(text.as_bytes()),
         "count": count, "bytes": text.len(), "emptyOk": false, "writtenAt": "2026-11-23T00:00:00Z",

@@ -6,6 +6,7 @@ mod support;
 
 mod api;
 mod content;
+mod damage;
 mod dns;
 mod files;
 mod measure;

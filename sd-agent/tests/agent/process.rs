@@ -51,6 +51,16 @@ impl Agent {
         applied.await.source
     }
 
+    /// Waits until the document of `generation` from the API is refused for `reason`.
+    pub async fn refused(&self, generation: u64, reason: &str) {
+        eventually("it is refused", async || {
+            let report = report(self.address).await?;
+            let refused = report.refused.filter(|refused| refused.reason == reason)?;
+            (report.api.generation == Some(generation)).then_some(refused)
+        })
+        .await;
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }
