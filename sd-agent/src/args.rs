@@ -52,13 +52,18 @@ pub enum Command {
     ///
     /// The file may be any of these, and is recognised by what is in it:
     ///
-    ///   - a file for Thanos' --endpoint.sd-config-file or --store.sd-files, YAML or JSON,
+    ///   - a file for Thanos' --endpoint.sd-config-file or --store.sd-files,
+    ///     YAML or JSON,
     ///   - the operator's document, endpoints.json,
-    ///   - a ConfigMap that holds one: `kubectl get configmap NAME -o yaml | sd-agent check -`.
+    ///   - a ConfigMap that holds one, as `kubectl get configmap NAME -o yaml`
+    ///     or `-o json` prints it.
     ///
-    /// A file is valid when Thanos takes it as it is and uses every endpoint in it. What Thanos skips in silence, like
-    /// an unknown key, counts as wrong. Each problem is printed as FILE:LINE:COLUMN, with what to do about it below;
-    /// for what stands within a ConfigMap, the place there follows. The first 20 are told, the rest are counted.
+    /// A file is valid when Thanos takes it as it is and uses every endpoint in it.
+    /// What Thanos skips in silence, like an unknown key, counts as wrong.
+    ///
+    /// Each problem is printed as FILE:LINE:COLUMN, with what to do about it below;
+    /// for what stands within a ConfigMap, the place there follows. The first 20 are
+    /// told, the rest are counted.
     #[command(verbatim_doc_comment, after_help = CHECK_EXIT_CODES)]
     Check(CheckArgs),
 }

@@ -85,8 +85,14 @@ struct Named<'a> {
     file: &'a str,
     #[serde(flatten)]
     answer: Option<&'a Answer>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
+    #[serde(flatten)]
+    unreadable: Option<Unreadable>,
+}
+
+#[derive(Serialize)]
+struct Unreadable {
+    valid: bool,
+    error: String,
 }
 
 /// Reads the file, or standard input where it is `-`.
@@ -125,6 +131,7 @@ pub fn judge(bytes: &[u8], version: Option<ThanosVersion>) -> Answer {
         }
         by_format(text, &root, version, &mut problems)
     });
+    problems.sort();
     Answer { valid: problems.is_empty(), found, problems }
 }
 
@@ -135,9 +142,10 @@ pub fn describe(args: &CheckArgs, result: &Result<Answer, CheckError>) -> String
     match (args.output, result) {
         (Output::Json, result) => {
             let answer = result.as_ref().ok();
-            let error = result.as_ref().err().map(|error| chain(error));
+            let unreadable =
+                result.as_ref().err().map(|error| Unreadable { valid: false, error: chain(error) });
             // Strings and numbers: this cannot fail.
-            text = serde_json::to_string(&Named { file: &name, answer, error }).unwrap_or_default();
+            text = serde_json::to_string(&Named { file: &name, answer, unreadable }).unwrap_or_default();
             text.push('\n');
         }
         (Output::Text, Err(error)) => text = format!("error: {}\n", chain(error)),
@@ -148,6 +156,10 @@ pub fn describe(args: &CheckArgs, result: &Result<Answer, CheckError>) -> String
 
 fn name_of(args: &CheckArgs) -> String {
     if args.is_standard_input() { "standard input".to_owned() } else { args.file.display().to_string() }
+}
+
+fn number(count: usize, of: &str) -> String {
+    format!("{count} {of}{}", if count == 1 { "" } else { "s" })
 }
 
 fn text_of<'a>(bytes: &'a [u8], problems: &mut Problems) -> Option<&'a str> {
@@ -255,13 +267,17 @@ impl Answer {
         let _ = match (&self.found, self.problems.count()) {
             (Some(found), 0) => writeln!(
                 text,
-                "{name}: valid {}, {} endpoints ({} looked up by DNS, {} strict, {} groups)",
-                found.format, found.endpoints, found.looked_up, found.strict, found.group
+                "{name}: valid {}, {} ({} looked up by DNS, {} strict, {})",
+                found.format,
+                number(found.endpoints, "endpoint"),
+                found.looked_up,
+                found.strict,
+                number(found.group, "group"),
             ),
             (Some(found), count) => {
-                writeln!(text, "{name}: not a valid {}: {count} problems{more}", found.format)
+                writeln!(text, "{name}: not a valid {}: {}{more}", found.format, number(count, "problem"))
             }
-            (None, count) => writeln!(text, "{name}: not valid: {count} problems{more}"),
+            (None, count) => writeln!(text, "{name}: not valid: {}{more}", number(count, "problem")),
         };
     }
 }

@@ -116,6 +116,12 @@ impl Problems {
         self.push(Problem { at, within: Some(within), message: message.into(), remedy: remedy.into() });
     }
 
+    /// Brings them into the order of the file.
+    pub fn sort(&mut self) {
+        let place = |problem: &Problem| (problem.at, problem.within.as_ref().and_then(|within| within.at));
+        self.told.sort_by_key(place);
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.told.is_empty()

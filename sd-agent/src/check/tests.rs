@@ -93,8 +93,8 @@ endpoints:
         problems(text, None),
         [
             "1:1: unknown key \"endpoint\": Thanos skips it in silence",
-            "4:11: strict is no boolean: Thanos refuses the whole file",
             "3:12: address \"a\": needs a port from 1 to 65535",
+            "4:11: strict is no boolean: Thanos refuses the whole file",
             "5:13: dns+b.ns.svc:1 is strict and has a DNS prefix: Thanos refuses the whole file",
             "7:3: unknown key \"adress\": Thanos skips it in silence",
             "8:12: c.ns.svc:1 is there twice, first in line 6: Thanos uses one of the two",
