@@ -6,6 +6,7 @@ mod support;
 
 mod api;
 mod content;
+mod corpus;
 mod damage;
 mod dns;
 mod files;
