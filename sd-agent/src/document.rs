@@ -149,7 +149,9 @@ impl Endpoint {
 
 /// Whether a text holds nothing but white space and comments. Thanos would take it for "no endpoints".
 pub fn says_nothing(text: &[u8]) -> bool {
-    text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).all(|line| matches!(line, [] | [b'#', ..]))
+    text.split(|byte| matches!(byte, b'\n' | b'\r'))
+        .map(<[u8]>::trim_ascii)
+        .all(|line| matches!(line, [] | [b'#', ..]))
 }
 
 #[cfg(test)]

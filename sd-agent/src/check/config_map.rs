@@ -5,18 +5,21 @@ use k8s_openapi::ByteString;
 use super::{
     Found,
     problem::{Position, Problems},
+    sd_file::SdFile,
     tree::{self, Field, Node},
 };
 use crate::{
     Address, Document, Payload, ThanosVersion,
     address::Lookup,
-    document::EndpointType,
+    document::{EndpointType, says_nothing},
     log::chain,
     payload::{DOCUMENT_KEY, DOCUMENT_LIMIT, GZIP_KEY, META_KEY, Refusal, sha256_hex},
     render::render,
     validate,
 };
 
+/// Key of the file that the kubelet gives to Thanos where there is no agent.
+const FILE_KEY: &str = "endpoints.yaml";
 const REFUSED: &str = "every agent refuses it and keeps the file it has";
 const ANEW: &str = "do not edit it: the operator writes it anew when the key is removed";
 
@@ -67,15 +70,37 @@ pub fn document(text: &str, root: &Node, version: Option<ThanosVersion>, problem
 pub fn manifest(root: &Node, version: Option<ThanosVersion>, problems: &mut Problems) -> Found {
     if root.get("kind").and_then(Node::text).is_some_and(|kind| kind.ends_with("List")) {
         let items = root.get("items").and_then(Node::sequence).unwrap_or_default();
-        return match items.iter().find(|item| field(item, "data", META_KEY).is_some()) {
-            Some(item) => manifest(item, version, problems),
-            None => {
-                let message = format!("a list without a ConfigMap that has the key {META_KEY}");
-                problems.add(root.at, message, "name the ConfigMap: kubectl get configmap NAME -o yaml");
-                Found::new("ConfigMap")
-            }
-        };
+        let mut found = Found::new("ConfigMap");
+        let mut is_there = false;
+        for item in items.iter().filter(|item| field(item, "data", META_KEY).is_some()) {
+            found.add(&manifest(item, version, problems));
+            is_there = true;
+        }
+        if !is_there {
+            let message = format!("a list without a ConfigMap that has the key {META_KEY}");
+            problems.add(root.at, message, "name the ConfigMap: kubectl get configmap NAME -o yaml");
+        }
+        return found;
     }
+    let found = payload_of(root, version, problems);
+    // Where there is no agent, the kubelet gives Thanos this one.
+    if let Some(file) = field(root, "data", FILE_KEY) {
+        match file.value.text().filter(|text| !says_nothing(text.as_bytes())) {
+            Some(text) => {
+                let mut inner = Problems::default();
+                if let Some(root) = tree::read(text, &mut inner) {
+                    SdFile::any(&root, version, &mut inner);
+                }
+                problems.add_within(file.at, FILE_KEY, inner);
+            }
+            None => problems.add_about(file.at, FILE_KEY, "says nothing: Thanos drops every endpoint", ANEW),
+        }
+    }
+    found
+}
+
+/// What the operator writes for agents.
+fn payload_of(root: &Node, version: Option<ThanosVersion>, problems: &mut Problems) -> Found {
     let mut found = Found::new("ConfigMap");
     let mut payload = Payload::default();
     for key in [META_KEY, DOCUMENT_KEY] {

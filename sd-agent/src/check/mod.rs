@@ -196,10 +196,7 @@ fn by_format(
     version: Option<ThanosVersion>,
     problems: &mut Problems,
 ) -> Option<Found> {
-    if root.sequence().is_some() {
-        return Some(SdFile::targets(root, version, problems));
-    }
-    if root.mapping().is_none() {
+    if root.sequence().is_none() && root.mapping().is_none() {
         let message = "a single value: Thanos refuses the whole file";
         problems.add(root.at, message, "write `endpoints:` with a list below it, or a list of targets");
         return None;
@@ -212,7 +209,7 @@ fn by_format(
     if entries.first().is_some_and(is_ours) {
         Some(config_map::document(text, root, version, problems))
     } else {
-        Some(SdFile::endpoints(root, version, problems))
+        Some(SdFile::any(root, version, problems))
     }
 }
 
@@ -222,6 +219,13 @@ impl Found {
     /// Nothing yet.
     fn new(format: &'static str) -> Self {
         Self { format, endpoints: 0, looked_up: 0, strict: 0, group: 0 }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.endpoints += other.endpoints;
+        self.looked_up += other.looked_up;
+        self.strict += other.strict;
+        self.group += other.group;
     }
 }
 

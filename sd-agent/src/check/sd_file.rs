@@ -38,19 +38,17 @@ struct Entry<'a> {
 // === impl SdFile ===
 
 impl<'a> SdFile<'a> {
-    /// A list, for `--store.sd-files`.
-    pub fn targets(root: &Node, version: Option<ThanosVersion>, problems: &'a mut Problems) -> Found {
+    /// A list, for `--store.sd-files`, or else a mapping, for `--endpoint.sd-config-file`.
+    pub fn any(root: &Node, version: Option<ThanosVersion>, problems: &'a mut Problems) -> Found {
+        let Some(groups) = root.sequence() else {
+            let mut file = Self::new("endpoint.sd-config-file", version, problems);
+            file.config(root);
+            return file.found;
+        };
         let mut file = Self::new("store.sd-files", version, problems);
-        for group in root.sequence().unwrap_or_default() {
+        for group in groups {
             file.target_group(group);
         }
-        file.found
-    }
-
-    /// A mapping, for `--endpoint.sd-config-file`.
-    pub fn endpoints(root: &Node, version: Option<ThanosVersion>, problems: &'a mut Problems) -> Found {
-        let mut file = Self::new("endpoint.sd-config-file", version, problems);
-        file.config(root);
         file.found
     }
 

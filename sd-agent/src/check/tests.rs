@@ -212,6 +212,8 @@ fn config_maps_that_agents_refuse_are_not_valid() {
         (with(META_KEY, "{}".into()), "meta.json cannot be read"),
         (meta("\"format\":1", "\"format\":2"), "format 2"),
         (meta("\"count\":3", "\"count\":2"), "count"),
+        (with("endpoints.yaml", "".into()), "endpoints.yaml: says nothing"),
+        (with("endpoints.yaml", "endpoints:\n- address: a\n".into()), "endpoints.yaml:2:12: address"),
         (problems("kind: ConfigMap\n", None).join("\n"), "meta.json is missing"),
         (problems("kind: List\nitems: []\n", None).join("\n"), "without a ConfigMap"),
         (problems("kind: ConfigMap\nbinaryData: {endpoints.json.gz: '%'}\n", None).join("\n"), "Base64"),

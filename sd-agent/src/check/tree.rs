@@ -112,6 +112,14 @@ fn position(span: Span) -> Position {
 
 impl Builder<'_> {
     fn take(&mut self, event: Event<'_>, at: Position) -> Result<(), Broken> {
+        if let Event::Scalar(.., Some(tag))
+        | Event::SequenceStart(.., Some(tag))
+        | Event::MappingStart(.., Some(tag)) = &event
+        {
+            // Thanos would decode !!binary, refuse a boolean that is !!str, and skip what it does not know.
+            let message = format!("a tag, {tag}: what it makes of the value depends on the reader");
+            self.problems.add(at, message, "write the value without it");
+        }
         match event {
             Event::Scalar(text, style, anchor, _) => {
                 let plain = style == ScalarStyle::Plain;
@@ -261,9 +269,11 @@ impl Node {
     /// As Thanos reads it where it wants a boolean: also the words of YAML 1.1, but no quotes.
     pub fn boolean(&self) -> Option<bool> {
         let Value::Scalar { text, plain: true } = &*self.value else { return None };
-        match text.to_ascii_lowercase().as_str() {
-            "true" | "yes" | "on" | "y" => Some(true),
-            "false" | "no" | "off" | "n" => Some(false),
+        match text.as_str() {
+            "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => Some(true),
+            "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n" | "N" => {
+                Some(false)
+            }
             _ => None,
         }
     }
@@ -364,6 +374,15 @@ mod tests {
         assert_eq!(first_problem("a: [1\nb: 2\n").1, 2);
         assert_eq!(first_problem("? [a]\n: b\n").0, "a key that is no word");
         assert_eq!(first_problem("a:\n\t- b\n").1, 2);
+        assert!(first_problem("a: 1\nb: !!binary YTox\n").0.contains("tag"));
+    }
+
+    #[test]
+    fn booleans_are_those_of_thanos_reader() {
+        let boolean = |text: &str| tree(text).0.and_then(|root| root.boolean());
+        assert_eq!(["true", "yes", "ON", "y"].map(boolean), [Some(true); 4]);
+        assert_eq!(["False", "no", "off", "N"].map(boolean), [Some(false); 4]);
+        assert_eq!(["'true'", "tRue", "1", "~", "[true]"].map(boolean), [None; 5]);
     }
 
     #[test]

@@ -166,7 +166,13 @@ fn usage_errors_exit_with_2_and_check_tells_good_files_from_bad_ones() {
     fs::write(&file, "endpoints:\n- address: a.ns.svc:1\n").expect("written");
     let good = run(&["check", path]);
     assert_eq!(good.status.code(), Some(0));
-    assert!(String::from_utf8_lossy(&good.stdout).contains("1 endpoints"));
+    assert!(String::from_utf8_lossy(&good.stdout).contains("1 endpoint "));
+    let stdin = Stdio::from(fs::File::open(&file).expect("there"));
+    let piped =
+        Command::new(program()).args(["check", "-"]).stdin(stdin).output().expect("the program starts");
+    assert!(
+        piped.status.success() && String::from_utf8_lossy(&piped.stdout).starts_with("standard input: valid")
+    );
     fs::write(&file, "endpoints:\n- address: a.ns.svc:1\n  strict: [\n").expect("written");
     let bad = run(&["check", path, "--output=json"]);
     assert_eq!(bad.status.code(), Some(1));
@@ -175,5 +181,9 @@ fn usage_errors_exit_with_2_and_check_tells_good_files_from_bad_ones() {
     assert!(answer["problems"][0]["line"].is_number(), "{answer}");
     let old = run(&["check", path, "--thanos-version=v0.37.2"]);
     assert_eq!(old.status.code(), Some(1));
+    let missing = run(&["check", "/does/not/exist", "--output=json"]);
+    assert_eq!(missing.status.code(), Some(2));
+    let answer: serde_json::Value = serde_json::from_slice(&missing.stdout).expect("JSON");
+    assert!(answer["valid"] == false && answer["error"].is_string(), "{answer}");
     assert_eq!(run(&["check", "/does/not/exist"]).status.code(), Some(2));
 }
