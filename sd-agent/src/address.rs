@@ -98,13 +98,13 @@ impl Address {
             None if lookup.finds_the_port() => None,
             Some(port) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
                 let port: u16 = port.parse().map_err(|_| AddressError::Port(text.to_owned()))?;
-                Some(port).filter(|port| *port > 0)
+                if port == 0 {
+                    return Err(AddressError::Port(text.to_owned()));
+                }
+                Some(port)
             }
             _ => return Err(AddressError::Port(text.to_owned())),
         };
-        if port.is_none() && !lookup.finds_the_port() {
-            return Err(AddressError::Port(text.to_owned()));
-        }
         Ok(Self { lookup, host: host.to_owned(), port })
     }
 
@@ -254,6 +254,7 @@ mod tests {
             "store",
             "store:",
             "store:0",
+            "dnssrv+_grpc._tcp.store:0",
             "store:99999",
             "store:+1",
             "dns+store",

@@ -25,8 +25,19 @@ pub struct Args {
 
 const EXIT_CODES: &str = "Exit codes:
   0  run: asked to stop by a signal; check: Thanos takes the file
-  1  check: Thanos would refuse the file or drop endpoints
-  2  the command line is wrong";
+  1  check: Thanos would refuse the file, skip some of it or drop endpoints
+  2  the command line is wrong; check: the file cannot be read";
+
+const CHECK_EXIT_CODES: &str = "Exit codes:
+  0  valid
+  1  not valid
+  2  the file cannot be read, or the command line is wrong
+
+Examples:
+  sd-agent check endpoints.yaml
+  sd-agent check endpoints.yaml --thanos-version v0.37.2
+  kubectl get configmap thanos-query-demo-endpoints -o yaml | sd-agent check -
+  sd-agent check endpoints.yaml --output json | jq -r '.problems[].message'";
 
 /// The two things that the program does.
 #[derive(Debug, Subcommand)]
@@ -37,7 +48,23 @@ pub enum Command {
     /// Never exits for an operational reason: a missing API server, ConfigMap, mount or a full disk is logged,
     /// told at /startz and /status, and retried. SIGHUP reads both sources again.
     Run(RunArgs),
-    /// Read a file as strictly as Thanos does, and say what it found
+    /// Read a file as strictly as Thanos does, and tell everything that is wrong with it
+    ///
+    /// The file may be any of these, and is recognised by what is in it:
+    ///
+    ///   - a file for Thanos' --endpoint.sd-config-file or --store.sd-files,
+    ///     YAML or JSON,
+    ///   - the operator's document, endpoints.json,
+    ///   - a ConfigMap that holds one, as `kubectl get configmap NAME -o yaml`
+    ///     or `-o json` prints it.
+    ///
+    /// A file is valid when Thanos takes it as it is and uses every endpoint in it.
+    /// What Thanos skips in silence, like an unknown key, counts as wrong.
+    ///
+    /// Each problem is printed as FILE:LINE:COLUMN, with what to do about it below;
+    /// for what stands within a ConfigMap, the place there follows. The first 20 are
+    /// told, the rest are counted.
+    #[command(verbatim_doc_comment, after_help = CHECK_EXIT_CODES)]
     Check(CheckArgs),
 }
 
@@ -94,10 +121,12 @@ pub struct RunArgs {
 /// `sd-agent check`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CheckArgs {
-    /// File to read, YAML or JSON
+    /// File to read; - is standard input
     pub file: PathBuf,
 
-    /// Thanos release that shall read it; without it both formats are taken, as their newest release does
+    /// Thanos release that shall read it [default: the newest]
+    ///
+    /// What this release does not read yet is a problem. `unknown` is a release that has only what all of them have.
     #[arg(long, env = "SD_AGENT_THANOS_VERSION", value_name = "VERSION")]
     pub thanos_version: Option<ThanosVersion>,
 
@@ -155,6 +184,15 @@ struct NotAFile(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no URL like http://127.0.0.1:9090/metrics")]
 struct NotAPlainUrl(String);
+
+// === impl CheckArgs ===
+
+impl CheckArgs {
+    /// Whether the file is standard input.
+    pub fn is_standard_input(&self) -> bool {
+        self.file.as_os_str() == "-"
+    }
+}
 
 // === impl Args ===
 

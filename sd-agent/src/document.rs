@@ -147,6 +147,13 @@ impl Endpoint {
     }
 }
 
+/// Whether a text holds nothing but white space and comments. Thanos would take it for "no endpoints".
+pub fn says_nothing(text: &[u8]) -> bool {
+    text.split(|byte| matches!(byte, b'\n' | b'\r'))
+        .map(<[u8]>::trim_ascii)
+        .all(|line| matches!(line, [] | [b'#', ..]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

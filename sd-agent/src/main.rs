@@ -17,12 +17,16 @@ fn main() -> ExitCode {
     match Args::parse().command {
         Command::Check(args) => {
             let result = check::check(&args);
-            let text = check::describe(&result, args.output);
+            let text = check::describe(&args, &result);
+            // The answer goes to standard output also when it is bad news; only what prevents one does not.
             let _ = match (&result, args.output) {
                 (Err(_), Output::Text) => std::io::stderr().write_all(text.as_bytes()),
                 _ => std::io::stdout().write_all(text.as_bytes()),
             };
-            ExitCode::from(u8::from(result.is_err()))
+            ExitCode::from(match result {
+                Ok(answer) => u8::from(!answer.valid),
+                Err(_) => 2,
+            })
         }
         Command::Run(args) => start(args),
     }

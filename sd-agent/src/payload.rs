@@ -4,15 +4,16 @@
 //! nothing counts that `meta.json` does not vouch for.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
-    io::{Read, Write},
+    io::{self, Read, Write},
 };
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::document::Document;
+use crate::document::{Document, says_nothing};
 
 /// Key of the plain document, in `data`.
 pub const DOCUMENT_KEY: &str = "endpoints.json";
@@ -26,8 +27,9 @@ pub const FORMAT: u32 = 1;
 pub const PLAIN_LIMIT: usize = 64 * 1024;
 /// The largest packed document, in bytes; the API server's own limit for a ConfigMap is 1 MiB.
 pub const PACKED_LIMIT: usize = 900 * 1024;
-/// The largest unpacked document, in bytes.
-pub const DOCUMENT_LIMIT: usize = 16 * 1024 * 1024;
+/// The largest unpacked document, in bytes: about 30,000 endpoints. A pod's memory volume holds the file made from it,
+/// its successor and the packed document, and the agent's memory limit the document itself beside all that.
+pub const DOCUMENT_LIMIT: usize = 3 * 1024 * 1024;
 const META_LIMIT: usize = 4096;
 
 /// What vouches for a document: who wrote it, in which order, and what exactly.
@@ -61,16 +63,20 @@ pub struct Payload {
     pub binary_data: BTreeMap<String, Vec<u8>>,
 }
 
-/// The document is too large for a ConfigMap even when packed.
+/// The document is too large for a ConfigMap even when packed, or for the agents.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{count} endpoints take {bytes} bytes packed, a ConfigMap holds {PACKED_LIMIT}: split the stores over several ThanosQuery objects"
+    "{count} endpoints take {bytes} bytes {form}, the limit is {limit}: split the stores over several ThanosQuery objects"
 )]
 pub struct TooLarge {
     /// Number of endpoints.
     pub count: usize,
-    /// Packed size.
+    /// In which form it is too large: as text, or packed.
+    pub form: &'static str,
+    /// Its size in that form.
     pub bytes: usize,
+    /// The most that is allowed in that form.
+    pub limit: usize,
 }
 
 /// Why a payload is not taken. The reader keeps what it had.
@@ -79,7 +85,10 @@ pub enum Refusal {
     /// A key is not there (yet).
     #[error("key {0} is missing")]
     Missing(&'static str),
-    /// Nothing but white space.
+    /// There is a document that nothing vouches for.
+    #[error("key {META_KEY} is missing beside a document: somebody else wrote it")]
+    Unvouched,
+    /// Nothing but white space and comments.
     #[error("key {0} is empty")]
     Empty(&'static str),
     /// Over a size cap.
@@ -103,7 +112,10 @@ pub enum Refusal {
     Checksum(&'static str),
     /// The gzip data is damaged.
     #[error("{GZIP_KEY} cannot be unpacked")]
-    Gzip(#[source] std::io::Error),
+    Gzip(#[source] io::Error),
+    /// The document is no text.
+    #[error("the document is not UTF-8")]
+    Utf8(#[source] std::str::Utf8Error),
     /// The document is no valid document.
     #[error("the document cannot be read")]
     Document(#[source] serde_json::Error),
@@ -135,10 +147,13 @@ impl Payload {
             written_at: now,
         };
         let mut payload = Self::default();
+        if text.len() > DOCUMENT_LIMIT {
+            return Err(TooLarge { count, form: "as text", bytes: text.len(), limit: DOCUMENT_LIMIT });
+        }
         if text.len() > PLAIN_LIMIT {
             let packed = gzip(text.as_bytes());
-            if packed.len() > PACKED_LIMIT || text.len() > DOCUMENT_LIMIT {
-                return Err(TooLarge { count, bytes: packed.len() });
+            if packed.len() > PACKED_LIMIT {
+                return Err(TooLarge { count, form: "packed", bytes: packed.len(), limit: PACKED_LIMIT });
             }
             payload.binary_data.insert(GZIP_KEY.to_owned(), packed);
         } else {
@@ -162,7 +177,8 @@ impl Payload {
         if sha256_hex(&text) != meta.sha256 {
             return Err(Refusal::Checksum("sha256"));
         }
-        let document: Document = serde_json::from_slice(&text).map_err(Refusal::Document)?;
+        let document = std::str::from_utf8(&text).map_err(Refusal::Utf8)?;
+        let document: Document = serde_json::from_str(document).map_err(Refusal::Document)?;
         if document.endpoints().len() != meta.count {
             return Err(Refusal::Checksum("count"));
         }
@@ -177,7 +193,10 @@ impl Payload {
     /// # Errors
     /// When the key is missing, too large, not the envelope or of another format.
     pub fn meta(&self) -> Result<Meta, Refusal> {
-        let text = self.data.get(META_KEY).ok_or(Refusal::Missing(META_KEY))?;
+        let text = self.data.get(META_KEY).ok_or_else(|| {
+            let is_there = self.data.contains_key(DOCUMENT_KEY) || self.binary_data.contains_key(GZIP_KEY);
+            if is_there { Refusal::Unvouched } else { Refusal::Missing(META_KEY) }
+        })?;
         if text.len() > META_LIMIT {
             return Err(Refusal::Size { what: META_KEY, bytes: text.len(), limit: META_LIMIT });
         }
@@ -185,18 +204,25 @@ impl Payload {
         if meta.format == FORMAT { Ok(meta) } else { Err(Refusal::Format(meta.format)) }
     }
 
-    fn document_text(&self, expected: usize) -> Result<Vec<u8>, Refusal> {
-        if let Some(text) = self.data.get(DOCUMENT_KEY) {
-            if text.trim().is_empty() {
-                return Err(Refusal::Empty(DOCUMENT_KEY));
+    /// The document as it was before it was packed, and nothing that could not be one by its size.
+    ///
+    /// # Errors
+    /// When the key is missing or empty, too large, or damaged.
+    pub fn document_text(&self, expected: usize) -> Result<Cow<'_, [u8]>, Refusal> {
+        let (key, text) = match (self.data.get(DOCUMENT_KEY), self.binary_data.get(GZIP_KEY)) {
+            // A document of 1 MB is not copied.
+            (Some(text), _) => (DOCUMENT_KEY, Cow::Borrowed(text.as_bytes())),
+            (None, Some(packed)) if packed.is_empty() => return Err(Refusal::Empty(GZIP_KEY)),
+            (None, Some(packed)) => {
+                let text = gunzip(packed, DOCUMENT_LIMIT, expected).map_err(Refusal::Gzip)?;
+                (GZIP_KEY, Cow::Owned(text))
             }
-            return within(text.clone().into_bytes(), DOCUMENT_KEY);
+            (None, None) => return Err(Refusal::Missing(DOCUMENT_KEY)),
+        };
+        if text.len() > DOCUMENT_LIMIT {
+            return Err(Refusal::Size { what: key, bytes: text.len(), limit: DOCUMENT_LIMIT });
         }
-        let packed = self.binary_data.get(GZIP_KEY).ok_or(Refusal::Missing(DOCUMENT_KEY))?;
-        if packed.is_empty() {
-            return Err(Refusal::Empty(GZIP_KEY));
-        }
-        within(gunzip(packed, DOCUMENT_LIMIT, expected).map_err(Refusal::Gzip)?, GZIP_KEY)
+        if says_nothing(&text) { Err(Refusal::Empty(key)) } else { Ok(text) }
     }
 }
 
@@ -209,9 +235,11 @@ impl Refusal {
             Self::Missing(_) => "missing",
             Self::Empty(_) | Self::NotMeantEmpty => "empty",
             Self::Size { .. } => "size",
-            Self::Envelope(_) | Self::Format(_) => "envelope",
+            Self::Unvouched | Self::Envelope(_) | Self::Format(_) => "envelope",
             Self::Checksum(_) | Self::Gzip(_) => "checksum",
-            Self::Document(_) => "schema",
+            Self::Utf8(_) => "parse",
+            Self::Document(error) if error.is_data() => "schema",
+            Self::Document(_) => "parse",
         }
     }
 }
@@ -219,13 +247,6 @@ impl Refusal {
 /// Lower-case hex of the SHA-256 of `bytes`.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn within(text: Vec<u8>, what: &'static str) -> Result<Vec<u8>, Refusal> {
-    if text.len() > DOCUMENT_LIMIT {
-        return Err(Refusal::Size { what, bytes: text.len(), limit: DOCUMENT_LIMIT });
-    }
-    Ok(text)
 }
 
 /// Gzips `bytes`; the same bytes always become the same.
@@ -240,11 +261,18 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
 /// too many.
 ///
 /// # Errors
-/// When it is damaged.
-pub fn gunzip(packed: &[u8], limit: usize, expected: usize) -> std::io::Result<Vec<u8>> {
+/// When it is damaged, or followed by something else.
+pub fn gunzip(packed: &[u8], limit: usize, expected: usize) -> io::Result<Vec<u8>> {
     // As large as announced, so that it does not grow by doubling; one byte more shows that it ended.
     let mut bytes = Vec::with_capacity(expected.min(limit) + 1);
-    flate2::read::GzDecoder::new(packed).take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    let mut unpacked = flate2::bufread::GzDecoder::new(packed).take(limit as u64 + 1);
+    unpacked.read_to_end(&mut bytes)?;
+    let rest = unpacked.into_inner().into_inner();
+    // Of what is too large the end was not looked for.
+    if bytes.len() <= limit && !rest.is_empty() {
+        let message = format!("{} bytes follow the packed text", rest.len());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
     Ok(bytes)
 }
 
@@ -294,10 +322,14 @@ mod tests {
         };
         assert_eq!(with(DOCUMENT_KEY, ""), "empty");
         assert_eq!(with(DOCUMENT_KEY, " \n"), "empty");
+        assert_eq!(with(DOCUMENT_KEY, "# nothing\n \n"), "empty");
         assert_eq!(with(DOCUMENT_KEY, "{}"), "checksum");
         assert_eq!(with(META_KEY, "{}"), "envelope");
         assert_eq!(with(META_KEY, &" ".repeat(5000)), "size");
         assert_eq!(Payload::default().unpack().expect_err("refused").reason(), "missing");
+        let mut unvouched = packed(1);
+        unvouched.data.remove(META_KEY);
+        assert_eq!(unvouched.unpack().expect_err("refused").reason(), "envelope");
     }
 
     #[test]
@@ -318,15 +350,29 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_the_packed_text_is_refused() {
+        let packed = gzip(b"text");
+        assert_eq!(gunzip(&packed, 4, 4).expect("whole"), b"text");
+        for more in [b"\0".as_slice(), b"more", &gzip(b"a second member")] {
+            assert!(gunzip(&[packed.as_slice(), more].concat(), 100, 4).is_err(), "{more:?}");
+        }
+        assert!(gunzip(&packed[..packed.len() - 1], 100, 4).is_err());
+        assert!(gunzip(&packed[..packed.len() - 8], 4, 4).is_err());
+    }
+
+    #[test]
     fn a_document_that_does_not_fit_is_an_error_that_says_what_to_do() {
         let endpoint = |index: usize| {
-            let noise = sha256_hex(&index.to_le_bytes());
+            let noise = |salt| sha256_hex(&[index.to_le_bytes(), usize::to_le_bytes(salt)].concat());
             Endpoint::regular(
-                format!("a{}.b{}.svc:10901", &noise[..60], &noise[4..64]).parse().expect("address"),
+                format!("a{}.b{}.svc:10901", &noise(0)[..60], &noise(1)[..60]).parse().expect("address"),
             )
         };
-        let large = Document::new((0..40_000).map(endpoint).collect()).expect("valid");
-        let error = Payload::pack(&large, "uid", 1, Timestamp::UNIX_EPOCH).expect_err("too large");
-        assert!(error.to_string().contains("split the stores"), "{error}");
+        for (count, form) in [(17_000, "packed"), (40_000, "as text")] {
+            let large = Document::new((0..count).map(endpoint).collect()).expect("valid");
+            let error = Payload::pack(&large, "uid", 1, Timestamp::UNIX_EPOCH).err().expect("too large");
+            assert_eq!((error.count, error.form), (count, form));
+            assert!(error.to_string().contains("split the stores"), "{error}");
+        }
     }
 }

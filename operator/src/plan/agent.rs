@@ -31,7 +31,8 @@ pub struct Agent<'a> {
     pub http: listen::Address,
 }
 
-// The document is at most 16 MiB; the folder holds it, its successor and the kept state.
+// A document is at most 3 MiB; the folder holds the file, its successor, and the kept state (2 MiB) with its own.
+// Together 10 MiB. It is larger only because a smaller one would make every pod anew.
 const FILE_VOLUME_LIMIT: &str = "48Mi";
 const TOKEN_SECONDS: i64 = 3600;
 

@@ -217,7 +217,7 @@ impl Keeper {
         }
         drop(rendered);
         let live = self.live.adopt(DOCUMENT_LIMIT)?;
-        Some(validate::rendered(&live, self.target.version).ok()?.endpoints)
+        validate::rendered(&live, self.target.version).ok()
     }
 
     fn apply(&mut self, candidate: Candidate, next_wait: Duration) {
@@ -245,7 +245,7 @@ impl Keeper {
         let looked_up = document.looked_up_by(flags);
         // A large document takes as much memory as its text; what follows needs only the latter.
         drop(document);
-        let found = validate::rendered(&rendered.text, *version).map_err(PutError::Render)?;
+        let endpoints = validate::rendered(&rendered.text, *version).map_err(PutError::Render)?;
         let published = self.live.publish(rendered.text.as_bytes()).map_err(PutError::Publish)?;
         match &published {
             Published::Written => self.nudges.written(Instant::now()),
@@ -257,7 +257,7 @@ impl Keeper {
         }
         self.show_looked_up(looked_up);
         self.teller.written();
-        Ok((found.endpoints, published))
+        Ok((endpoints, published))
     }
 
     fn applied(&mut self, candidate: Candidate, meta: &Meta, endpoints: usize, begun: Instant) {

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Vouched for by its `meta.json`, whatever it is.
-fn vouched(generation: u64, text: &str, count: usize) -> Payload {
+pub fn vouched(generation: u64, text: &str, count: usize) -> Payload {
     let meta = json!({
         "format": 1, "owner": "owner", "generation": generation, "sha256": sha256_hex(text.as_bytes()),
         "count": count, "bytes": text.len(), "emptyOk": false, "writtenAt": "2026-11-23T00:00:00Z",
@@ -35,12 +35,12 @@ async fn a_document_that_says_nothing_is_refused_with_the_right_reason() {
     for (generation, text, reason) in [
         (2, "", "empty"),
         (3, " \n\t ", "empty"),
-        (4, "# nothing\n", "schema"),
+        (4, "# nothing\n", "empty"),
         (5, "{}", "schema"),
         (6, "{\"endpoints\":null}", "schema"),
         (7, "{\"endpoint\":[]}", "schema"),
         (8, "{\"endpoints\":[]}", "empty"),
-        (9, "endpoints:\n- a:1\n", "schema"),
+        (9, "endpoints:\n- a:1\n", "parse"),
     ] {
         api.put(&vouched(generation, text, 0));
         let report = agent
@@ -56,7 +56,7 @@ async fn a_document_that_says_nothing_is_refused_with_the_right_reason() {
     }
     // Without an envelope, with a broken one, with nothing at all.
     for (data, reason) in [
-        (json!({"endpoints.json": "{\"endpoints\":[]}"}), "missing"),
+        (json!({"endpoints.json": "{\"endpoints\":[]}"}), "envelope"),
         (json!({"endpoints.json": "x", "meta.json": "{}"}), "envelope"),
         (json!(null), "missing"),
     ] {

@@ -7,6 +7,8 @@ mod writer;
 
 mod api;
 mod content;
+mod corpus;
+mod damage;
 mod dns;
 mod faults;
 mod files;

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A field of `/proc/<pid>/status`, in KiB.
-fn memory(agent: &Agent, field: &str) -> u64 {
+pub fn memory(agent: &Agent, field: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", agent.id())).expect("it runs");
     let line = status.lines().find(|line| line.starts_with(field)).expect("the field");
     line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")

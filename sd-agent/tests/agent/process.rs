@@ -67,6 +67,16 @@ impl Agent {
         self.address
     }
 
+    /// Waits until the document of `generation` from the API is refused for `reason`.
+    pub async fn refused(&self, generation: u64, reason: &str) {
+        eventually("it is refused", async || {
+            let report = report(self.address).await?;
+            let refused = report.refused.filter(|refused| refused.reason == reason)?;
+            (report.api.generation == Some(generation)).then_some(refused)
+        })
+        .await;
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -172,14 +182,24 @@ fn usage_errors_exit_with_2_and_check_tells_good_files_from_bad_ones() {
     fs::write(&file, "endpoints:\n- address: a.ns.svc:1\n").expect("written");
     let good = run(&["check", path]);
     assert_eq!(good.status.code(), Some(0));
-    assert!(String::from_utf8_lossy(&good.stdout).contains("1 endpoints"));
+    assert!(String::from_utf8_lossy(&good.stdout).contains("1 endpoint "));
+    let stdin = Stdio::from(fs::File::open(&file).expect("there"));
+    let piped =
+        Command::new(program()).args(["check", "-"]).stdin(stdin).output().expect("the program starts");
+    assert!(
+        piped.status.success() && String::from_utf8_lossy(&piped.stdout).starts_with("standard input: valid")
+    );
     fs::write(&file, "endpoints:\n- address: a.ns.svc:1\n  strict: [\n").expect("written");
     let bad = run(&["check", path, "--output=json"]);
     assert_eq!(bad.status.code(), Some(1));
     let answer: serde_json::Value = serde_json::from_slice(&bad.stdout).expect("JSON");
     assert_eq!(answer["valid"], false);
-    assert!(answer["line"].is_number() && answer["error"].is_string(), "{answer}");
+    assert!(answer["problems"][0]["line"].is_number(), "{answer}");
     let old = run(&["check", path, "--thanos-version=v0.37.2"]);
     assert_eq!(old.status.code(), Some(1));
-    assert_eq!(run(&["check", "/does/not/exist"]).status.code(), Some(1));
+    let missing = run(&["check", "/does/not/exist", "--output=json"]);
+    assert_eq!(missing.status.code(), Some(2));
+    let answer: serde_json::Value = serde_json::from_slice(&missing.stdout).expect("JSON");
+    assert!(answer["valid"] == false && answer["error"].is_string(), "{answer}");
+    assert_eq!(run(&["check", "/does/not/exist"]).status.code(), Some(2));
 }

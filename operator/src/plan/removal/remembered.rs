@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ConfigMap;
 use sd_agent::{
     Address, Payload,
-    payload::{DOCUMENT_LIMIT, PLAIN_LIMIT, gunzip, gzip},
+    payload::{PLAIN_LIMIT, gunzip, gzip},
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,8 @@ use crate::{
 const KEY: &str = "services.json";
 /// Key of the gzipped text, in `binaryData`; used above [`PLAIN_LIMIT`], as for the document.
 const GZIP_KEY: &str = "services.json.gz";
+/// The largest unpacked text, in bytes. It names the Services beside their addresses, so more than a document may have.
+const UNPACKED_LIMIT: usize = 16 * 1024 * 1024;
 /// All values of a ConfigMap together, in bytes; the API server's own limit is 1 MiB.
 const ROOM: usize = 1000 * 1024;
 /// The largest number of a removal: milliseconds since 1970, until the end of the year 9999.
@@ -67,7 +69,7 @@ pub struct Missing {
 #[derive(Debug, thiserror::Error)]
 pub enum RememberedError {
     /// It is larger than anything that was written.
-    #[error("{0} is larger than {DOCUMENT_LIMIT} bytes")]
+    #[error("{0} is larger than {UNPACKED_LIMIT} bytes")]
     Size(&'static str),
     /// It cannot be unpacked.
     #[error("{GZIP_KEY} cannot be unpacked")]
@@ -122,7 +124,7 @@ impl Remembered {
             if has_room(text.len()) {
                 payload.data.insert(KEY.to_owned(), text);
             }
-        } else if text.len() <= DOCUMENT_LIMIT {
+        } else if text.len() <= UNPACKED_LIMIT {
             let packed = gzip(text.as_bytes());
             if has_room(packed.len()) {
                 payload.binary_data.insert(GZIP_KEY.to_owned(), packed);
@@ -163,11 +165,11 @@ fn text_in(payload: &Payload) -> Result<Option<Vec<u8>>, RememberedError> {
     let (text, key) = match (payload.data.get(KEY), payload.binary_data.get(GZIP_KEY)) {
         (Some(text), _) => (text.clone().into_bytes(), KEY),
         (None, Some(packed)) => {
-            (gunzip(packed, DOCUMENT_LIMIT, packed.len()).map_err(RememberedError::Gzip)?, GZIP_KEY)
+            (gunzip(packed, UNPACKED_LIMIT, packed.len()).map_err(RememberedError::Gzip)?, GZIP_KEY)
         }
         (None, None) => return Ok(None),
     };
-    if text.len() > DOCUMENT_LIMIT { Err(RememberedError::Size(key)) } else { Ok(Some(text)) }
+    if text.len() > UNPACKED_LIMIT { Err(RememberedError::Size(key)) } else { Ok(Some(text)) }
 }
 
 #[cfg(test)]
@@ -254,7 +256,7 @@ mod tests {
         let bytes = packed.binary_data.get_mut(GZIP_KEY).expect("packed");
         bytes.truncate(bytes.len() / 2);
         assert!(Remembered::of(&packed).is_err());
-        let bomb = gzip(&vec![b' '; DOCUMENT_LIMIT + 10]);
+        let bomb = gzip(&vec![b' '; UNPACKED_LIMIT + 10]);
         let bomb = Payload { binary_data: [(GZIP_KEY.to_owned(), bomb)].into(), ..Payload::default() };
         assert!(matches!(Remembered::of(&bomb), Err(RememberedError::Size(_))));
         assert_eq!(Remembered::of(&Payload::default()).expect("nothing"), None);
