@@ -2,12 +2,17 @@
 //! does it. The numbers in the comments are those of the fault cases in `reference/propagation.md`, section 5.
 
 mod fake_api;
+mod scripted_api;
 mod support;
+mod timed;
 
+mod answers;
 mod api;
 mod content;
 mod dns;
 mod files;
 mod measure;
 mod mount;
+mod ordering;
+mod outage;
 mod process;

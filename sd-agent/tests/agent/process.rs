@@ -26,10 +26,15 @@ pub struct Agent {
 
 impl Agent {
     pub fn start(pod: &Pod, api: &FakeApi) -> Self {
+        Self::start_as(pod, api, &serde_json::json!({}))
+    }
+
+    /// As the user of a kubeconfig.
+    pub fn start_as(pod: &Pod, api: &FakeApi, user: &serde_json::Value) -> Self {
         let config = serde_json::json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "fake",
             "clusters": [{"name": "fake", "cluster": {"server": api.url()}}],
-            "users": [{"name": "fake", "user": {}}],
+            "users": [{"name": "fake", "user": user}],
             "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
         });
         let kubeconfig = pod.root().join("kubeconfig");
@@ -55,7 +60,7 @@ impl Agent {
         self.child.id()
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let kill = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.child.id())).status();
         assert!(kill.expect("sh is there").success());
     }
