@@ -1,26 +1,20 @@
 //! The API as a source: GET the one ConfigMap by its name, then watch it from that resourceVersion.
 //!
-//! That needs only `get` and `watch` on one name. Everything is under a limit: a request, a silent watch, the
-//! size of an answer; the client's own retries are off, because they would hide a failure for minutes.
+//! Everything that fails is tried again, in a way that a thousand agents do not do at once; a silent watch is given up.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use kube::{
-    Client, Config,
-    api::{GetParams, WatchParams},
-    client::Body,
-    core::Request,
-};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use kube::Client;
+use tokio::time::{Instant, sleep, sleep_until};
 
+pub use crate::api_session::Connect;
 use crate::{
     api_error::{ApiError, Step},
-    args::{NAMESPACE_FILE, object_name},
+    api_session::Session,
     backoff::{Backoff, jitter},
     board::Board,
-    body::{Lines, collect},
-    configmap::{Event, EventKind, OBJECT_LIMIT, Object},
+    configmap::{Event, EventKind},
     exchange::{Exchange, Health, Slots},
     log::{Grumble, chain},
     metrics::label,
@@ -28,23 +22,11 @@ use crate::{
     timing::Timing,
 };
 
-const ERROR_LIMIT: usize = 64 * 1024;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// However long a server asks us to stay away.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// A watch that ends after this part of the time that was asked for ended in order. One that ends earlier was cut by a
 /// server that stops, and so were those of all other agents.
 const WHOLE_WATCH: f64 = 0.9;
-
-/// How the agent gets at the API server.
-#[derive(Clone, Default)]
-pub enum Connect {
-    /// A kubeconfig if there is one, else the pod's service account.
-    #[default]
-    Infer,
-    /// With this client.
-    Given(Client),
-}
 
 /// Follows the ConfigMap for ever.
 pub struct ApiSource {
@@ -80,14 +62,6 @@ struct Follower {
     watching: bool,
     /// The watch said that the ConfigMap is gone.
     deleted: bool,
-}
-
-/// One connected attempt: the client and where the ConfigMap is.
-struct Session {
-    client: Client,
-    request: Request,
-    name: String,
-    timing: Timing,
 }
 
 // === impl ApiSource ===
@@ -173,7 +147,7 @@ impl Follower {
     async fn connect(&mut self) -> Result<Session, ApiError> {
         let client = match &self.client {
             Some(client) if !self.client_is_suspect => client.clone(),
-            before => match (new_client(&self.source.connect).await, before) {
+            before => match (self.source.connect.client().await, before) {
                 (Ok(client), _) => {
                     self.client_is_suspect = false;
                     client
@@ -187,12 +161,7 @@ impl Follower {
             },
         };
         self.client = Some(client.clone());
-        let namespace = match &self.source.namespace {
-            Some(namespace) => namespace.clone(),
-            None => own_namespace()?,
-        };
-        let request = Request::new(format!("/api/v1/namespaces/{namespace}/configmaps"));
-        Ok(Session { client, request, name: self.source.name.clone(), timing: self.source.timing })
+        Session::new(client, self.source.namespace.as_deref(), &self.source.name, self.source.timing)
     }
 
     /// Reads the ConfigMap, leaves it for the main loop, and returns its resourceVersion.
@@ -334,73 +303,6 @@ impl Follower {
     }
 }
 
-// === impl Session ===
-
-impl Session {
-    /// From the API server's cache, which is cheap and may be old, or from the quorum.
-    async fn get(&self, quorum: bool) -> Result<Object, ApiError> {
-        let params = GetParams { resource_version: (!quorum).then(|| "0".to_owned()) };
-        let request =
-            self.request.get(&self.name, &params).map_err(|error| ApiError::request(Step::Get, error))?;
-        let read = async {
-            let body = self.send(Step::Get, request).await?;
-            collect(body, OBJECT_LIMIT).await.map_err(|error| ApiError::body(Step::Get, error))
-        };
-        let text = within(Step::Get, self.timing.request, read).await?;
-        serde_json::from_slice(&text).map_err(|source| ApiError::Json { step: Step::Get, source })
-    }
-
-    async fn watch(&self, version: &str, length: Duration) -> Result<Lines, ApiError> {
-        let seconds = u32::try_from(length.as_secs().max(1)).unwrap_or(u32::MAX);
-        let params = WatchParams::default().fields(&format!("metadata.name={}", self.name)).timeout(seconds);
-        let request =
-            self.request.watch(&params, version).map_err(|error| ApiError::request(Step::Watch, error))?;
-        let body = within(Step::Watch, self.timing.request, self.send(Step::Watch, request)).await?;
-        Ok(Lines::new(body, OBJECT_LIMIT))
-    }
-
-    async fn send(&self, step: Step, request: http::Request<Vec<u8>>) -> Result<Body, ApiError> {
-        let answer = self.client.send(request.map(Body::from)).await;
-        let answer = answer.map_err(|error| ApiError::kube(step, error))?;
-        if answer.status().is_success() {
-            return Ok(answer.into_body());
-        }
-        let code = answer.status().as_u16();
-        let after = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-        let text = collect(answer.into_body(), ERROR_LIMIT).await.unwrap_or_default();
-        let status: Object = serde_json::from_slice(&text).unwrap_or_default();
-        let after = after.or_else(|| status.details.and_then(|details| details.retry_after_seconds));
-        Err(ApiError::status(step, code, status.message.unwrap_or_default(), after))
-    }
-}
-
-async fn within<T>(
-    step: Step,
-    limit: Duration,
-    work: impl Future<Output = Result<T, ApiError>>,
-) -> Result<T, ApiError> {
-    timeout(limit, work)
-        .await
-        .unwrap_or_else(|_| Err(ApiError::Timeout { step, seconds: limit.as_secs_f32() }))
-}
-
-async fn new_client(connect: &Connect) -> Result<Client, ApiError> {
-    match connect {
-        Connect::Given(client) => Ok(client.clone()),
-        Connect::Infer => {
-            let mut config = Config::infer().await.map_err(|error| ApiError::Config(Box::new(error)))?;
-            config.connect_timeout = Some(CONNECT_TIMEOUT);
-            config.default_retry = false;
-            Client::try_from(config).map_err(|error| ApiError::kube(Step::Connect, error))
-        }
-    }
-}
-
 fn deleted() -> Health {
     Health::Absent { why: "the ConfigMap was deleted".to_owned() }
-}
-
-fn own_namespace() -> Result<String, ApiError> {
-    let text = std::fs::read_to_string(NAMESPACE_FILE).map_err(ApiError::Namespace)?;
-    object_name(text.trim()).map_err(|error| ApiError::Namespace(std::io::Error::other(error)))
 }

@@ -6,7 +6,6 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use axum::{
@@ -21,21 +20,9 @@ use tokio::time::{Instant, sleep};
 use crate::{
     fake_api::FakeApi,
     process::Agent,
-    scripted_api::ScriptedApi,
     support::{Pod, eventually, payload},
-    timed::{Timed, seconds},
+    timed::{SOON, seconds, started},
 };
-
-const SOON: Duration = Duration::from_millis(200);
-
-async fn started(generation: u64) -> (ScriptedApi, Pod, Timed) {
-    let (api, pod) = (ScriptedApi::start(), Pod::new());
-    api.put(&payload(generation));
-    let agent = Timed::start(&pod, &api, &[]);
-    agent.applies(generation, seconds(3)).await;
-    agent.within(SOON, "the API is up", |report| report.api.up).await;
-    (api, pod, agent)
-}
 
 /// A `Status` with what an overloaded server adds.
 fn refusal(code: u16, retry_after: Option<u64>) -> Response<Body> {

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use crate::{
     scripted_api::{ScriptedApi, Way},
     support::{Pod, document, generation_of, payload, payload_of},
-    timed::{Timed, seconds},
+    timed::{Timed, seconds, started},
 };
 
 fn written_at(generation: u64, at: Timestamp) -> Payload {
@@ -48,10 +48,7 @@ async fn a_thousand_alternations_of_a_mount_that_disagrees_change_nothing() {
 /// Case 14, with a server that has not heard of the restored document yet.
 #[tokio::test(start_paused = true)]
 async fn what_was_given_up_does_not_come_back_from_a_cache_that_lags() {
-    let (api, pod) = (ScriptedApi::start(), Pod::new());
-    api.put(&payload(10));
-    let agent = Timed::start(&pod, &api, &[]);
-    agent.applies(10, seconds(3)).await;
+    let (api, pod, agent) = started(10).await;
     api.put(&payload(5));
     agent.applies(5, seconds(1)).await;
     let inode = pod.inode();
@@ -69,10 +66,7 @@ async fn what_was_given_up_does_not_come_back_from_a_cache_that_lags() {
 /// Case 16: the mount may still show what a ThanosQuery before this one had.
 #[tokio::test(start_paused = true)]
 async fn a_foreign_owner_is_never_taken_from_the_mount() {
-    let (api, mut pod) = (ScriptedApi::start(), Pod::new());
-    api.put(&payload(10));
-    let agent = Timed::start(&pod, &api, &[]);
-    agent.applies(10, seconds(3)).await;
+    let (api, mut pod, agent) = started(10).await;
     let inode = pod.inode();
     let foreign = |generation| {
         Payload::pack(&document(generation, 2), "other", generation, Timestamp::now()).expect("fits")
@@ -122,10 +116,7 @@ async fn clocks_that_jump_by_an_hour_change_no_order_and_no_number_is_negative()
 /// Case 15, for longer than a watch lives.
 #[tokio::test(start_paused = true)]
 async fn a_config_map_that_is_gone_is_told_as_gone_until_it_is_back() {
-    let (api, pod) = (ScriptedApi::start(), Pod::new());
-    api.put(&payload(1));
-    let agent = Timed::start(&pod, &api, &[]);
-    agent.applies(1, seconds(3)).await;
+    let (api, pod, agent) = started(1).await;
     let text = pod.text();
     api.delete();
     for _ in 0..1000 {
@@ -250,7 +241,7 @@ impl Play {
 /// Case 17, over whole agents; the pure rule has its own in `order.rs`.
 #[test]
 fn any_interleaving_ends_at_what_the_api_has_and_goes_down_only_when_confirmed() {
-    let config = Config { cases: 64, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 48, failure_persistence: None, ..Config::default() };
     let acts = proptest::collection::vec(act(), 0..40);
     let played = TestRunner::new(config).run(&acts, |acts| {
         let clock = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();

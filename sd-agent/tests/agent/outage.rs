@@ -14,20 +14,11 @@ use crate::{
     fake_api::{NAME, NAMESPACE},
     scripted_api::{ScriptedApi, Way},
     support::{Pod, payload, run_args},
-    timed::{Timed, seconds},
+    timed::{SOON, Timed, seconds, started},
 };
 
-const SOON: Duration = Duration::from_millis(200);
 /// The longest wait between two tries, and a try that is not answered.
 const RECOVERY: Duration = Duration::from_secs(35);
-
-async fn started(generation: u64) -> (ScriptedApi, Pod, Timed) {
-    let (api, pod) = (ScriptedApi::start(), Pod::new());
-    api.put(&payload(generation));
-    let agent = Timed::start(&pod, &api, &[]);
-    agent.applies(generation, seconds(3)).await;
-    (api, pod, agent)
-}
 
 /// Case 21.
 #[tokio::test(start_paused = true)]

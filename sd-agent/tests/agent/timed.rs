@@ -19,14 +19,27 @@ use tokio::{
 
 use crate::{
     scripted_api::ScriptedApi,
-    support::{Pod, run_args},
+    support::{Pod, payload, run_args},
 };
 
 /// How exactly moments are told.
 const STEP: Duration = Duration::from_millis(50);
 
+/// At once, as far as it matters.
+pub const SOON: Duration = Duration::from_millis(200);
+
 pub fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
+}
+
+/// An agent that has applied `generation` from an API that is well.
+pub async fn started(generation: u64) -> (ScriptedApi, Pod, Timed) {
+    let (api, pod) = (ScriptedApi::start(), Pod::new());
+    api.put(&payload(generation));
+    let agent = Timed::start(&pod, &api, &[]);
+    agent.applies(generation, seconds(3)).await;
+    agent.within(SOON, "the API is up", |report| report.api.up).await;
+    (api, pod, agent)
 }
 
 /// An agent; it dies with this.
