@@ -62,6 +62,8 @@ struct Follower {
     watching: bool,
     /// The watch said that the ConfigMap is gone.
     deleted: bool,
+    /// Since the watch last spoke, one try followed without a wait; a second one would begin a busy loop.
+    hurried: bool,
 }
 
 // === impl ApiSource ===
@@ -98,6 +100,7 @@ impl Follower {
             owes_quorum: false,
             watching: false,
             deleted: false,
+            hurried: false,
         }
     }
 
@@ -117,12 +120,15 @@ impl Follower {
             let mut heard = opened;
             loop {
                 tokio::select! {
+                    // What was said during a read counts before the silence.
+                    biased;
                     line = lines.next() => match line.map_err(|error| ApiError::body(Step::Watch, error))? {
                         None => break,
                         Some(line) => {
                             self.event(&session.name, line, &mut version)?;
                             heard = Instant::now();
                             self.backoff.reset();
+                            self.hurried = false;
                         }
                     },
                     () = sleep_until(heard + timing.silence) => {
@@ -267,10 +273,11 @@ impl Follower {
         if std::mem::take(&mut self.watching) && error.is_a_break() {
             self.backoff.spread(timing.reconnect);
         }
-        let is_first = self.backoff.is_fresh();
-        let wait = self.backoff.next_wait();
+        // The token was rotated, or the version is too old: another try knows better, unless one was just made.
+        let hurries = (error.is_expired() || error.is_unauthorized()) && !self.hurried;
+        self.hurried |= hurries;
         if error.is_expired() {
-            if is_first {
+            if hurries {
                 tracing::debug!(why, "the watch is too old, reading again");
                 return Duration::ZERO;
             }
@@ -280,20 +287,20 @@ impl Follower {
         if self.grumble.is_news(error.kind()) {
             tracing::warn!(why, "the API cannot be used, the last good document stays");
         } else {
-            tracing::debug!(why, ?wait, "the API still cannot be used");
+            tracing::debug!(why, "the API still cannot be used");
         }
-        let is_started = || self.source.board.not_started().is_none();
         self.source.exchange.leave(|slots| match error.is_not_found() {
             true => slots.api_health = Health::Absent { why },
             false => slots.api_health.fail(why),
         });
+        if hurries {
+            return Duration::ZERO;
+        }
+        let wait = self.backoff.next_wait();
         if error.is_not_found() {
             let (waiting, serving) = timing.missing_retry;
-            return wait.min(jitter(Duration::ZERO, if is_started() { serving } else { waiting }));
-        }
-        if error.is_unauthorized() && is_first {
-            // Most likely the token was rotated, and the new one is there already.
-            return Duration::ZERO;
+            let is_started = self.source.board.not_started().is_none();
+            return wait.min(jitter(Duration::ZERO, if is_started { serving } else { waiting }));
         }
         wait + error.retry_after(LONGEST_RETRY_AFTER)
     }

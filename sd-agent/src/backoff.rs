@@ -35,11 +35,6 @@ impl Backoff {
         self.bound = self.bound.max(over);
     }
 
-    /// Whether it worked since the last wait.
-    pub fn is_fresh(&self) -> bool {
-        self.bound == self.first
-    }
-
     /// It worked: begin small again.
     pub fn reset(&mut self) {
         self.bound = self.first;
@@ -75,9 +70,7 @@ mod tests {
     fn after_a_break_the_first_wait_is_spread_and_later_ones_are_not_shorter() {
         let second = Duration::from_secs;
         let mut backoff = Backoff::new(Duration::from_millis(200), second(30));
-        assert!(backoff.is_fresh());
         backoff.spread(second(12));
-        assert!(!backoff.is_fresh());
         for bound in [12, 24, 30, 30] {
             assert_eq!(backoff.bound, second(bound));
             assert!(backoff.next_wait() <= second(bound));
@@ -85,7 +78,7 @@ mod tests {
         backoff.spread(second(12));
         assert_eq!(backoff.bound, second(30));
         backoff.reset();
-        assert!(backoff.is_fresh());
+        assert_eq!(backoff.bound, Duration::from_millis(200));
     }
 
     #[test]

@@ -97,6 +97,23 @@ async fn an_expired_version_is_read_again_at_once_and_never_in_a_busy_loop() {
     assert!(!agent.report().api.up);
 }
 
+/// What a server that was restarted says: its cache begins later than the watch that is resumed.
+#[tokio::test(start_paused = true)]
+async fn a_version_that_expired_over_a_restart_costs_no_second_wait() {
+    for code in [410, 401] {
+        let (api, _pod, agent) = started(1).await;
+        sleep(seconds(65)).await;
+        let before = api.tries().len();
+        api.answer_watch(refusal(code, None));
+        api.end_watches();
+        sleep(seconds(13)).await;
+        let tries = &api.tries()[before..];
+        assert_eq!(tries.len(), 3, "{code}: a watch, a read, a watch: {tries:?}");
+        assert_eq!(tries[0].0, tries[2].0, "{code}: {tries:?}");
+        assert!(agent.report().api.up);
+    }
+}
+
 /// Case 24: an error inside a watch whose HTTP status said 200.
 #[tokio::test(start_paused = true)]
 async fn an_error_inside_a_watch_leads_to_a_read_after_the_wait_that_it_asks_for() {
