@@ -72,16 +72,7 @@ struct Left {
 
 /// Runs until `shutdown`. Leaves all files as they are.
 pub async fn run(args: RunArgs, mut parts: Parts, shutdown: impl Future<Output = ()>) {
-    let report = Report {
-        applied: None,
-        thanos_version: args.thanos_version.to_string(),
-        flagged: args.flagged.iter().map(ToString::to_string).collect(),
-        api: SourceReport::default(),
-        mount: SourceReport::default(),
-        refused: None,
-        dns_failing: vec![],
-    };
-    let board = Arc::new(Board::new(report));
+    let board = new_board(&args);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         config_map = args.config_map,
@@ -104,7 +95,21 @@ pub async fn run(args: RunArgs, mut parts: Parts, shutdown: impl Future<Output =
     }
 }
 
-async fn work(args: RunArgs, parts: Parts, board: Arc<Board>) {
+/// What an agent with `args` shows before it has done anything.
+pub fn new_board(args: &RunArgs) -> Arc<Board> {
+    Arc::new(Board::new(Report {
+        applied: None,
+        thanos_version: args.thanos_version.to_string(),
+        flagged: args.flagged.iter().map(ToString::to_string).collect(),
+        api: SourceReport::default(),
+        mount: SourceReport::default(),
+        refused: None,
+        dns_failing: vec![],
+    }))
+}
+
+/// All but the pages: keeps the file right and tells `board` about it, until dropped.
+pub async fn work(args: RunArgs, parts: Parts, board: Arc<Board>) {
     let Parts { listener: _, connect, timing, watching, reread, resolver } = parts;
     let _lock = take_lock(&args, &timing, &board).await;
     let (version, flags) = (args.thanos_version, args.flagged.clone());
@@ -204,18 +209,19 @@ impl Agent {
             Health::Starting | Health::Up | Health::Absent { .. } => false,
         };
         // The mount first: when the API then shows less, the quorum is asked which of the two is right.
-        if let Some(payload) = left.mount {
-            let may_lead = starting || api_gone || self.keeper.current().is_none();
-            self.keeper.offer(payload, Witness::Mount { may_lead });
-        }
-        if let Some(payload) = left.confirmed {
-            self.keeper.offer(payload, Witness::Api { confirmed: true });
-        }
-        if let Some(payload) = left.api
-            && self.keeper.offer(payload, Witness::Api { confirmed: false })
-        {
-            tracing::debug!("the API shows an older or another document, asking the quorum");
-            self.exchange.confirm.notify_one();
+        let may_lead = starting || api_gone || self.keeper.current().is_none();
+        let offers = [
+            (left.mount, Witness::Mount { may_lead }),
+            (left.confirmed, Witness::Api { confirmed: true }),
+            (left.api, Witness::Api { confirmed: false }),
+        ];
+        for (payload, witness) in offers {
+            if let Some(payload) = payload
+                && self.keeper.offer(payload, witness)
+            {
+                tracing::debug!(?witness, "the sources disagree, asking the quorum");
+                self.exchange.confirm.notify_one();
+            }
         }
         if api_gone {
             self.follow_the_mount();

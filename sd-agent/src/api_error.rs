@@ -88,6 +88,9 @@ pub enum ApiError {
     /// Not even a bookmark: the connection is dead.
     #[error("the watch said nothing for {0} s")]
     Silent(u64),
+    /// Long before its time: the server stops, or something in between cuts.
+    #[error("the watch ended after {0} s, before its time")]
+    Ended(u64),
 }
 
 // === impl ApiError ===
@@ -128,6 +131,7 @@ impl ApiError {
             Self::Body { .. } => "broken",
             Self::Json { .. } | Self::NotOurs(_) => "unreadable",
             Self::Silent(_) => "silent",
+            Self::Ended(_) => "ended",
         }
     }
 
@@ -145,15 +149,40 @@ impl ApiError {
     pub fn is_about_the_client(&self) -> bool {
         match self {
             Self::Status { code, .. } => *code == 401,
+            Self::Ended(_) => false,
             _ => true,
         }
     }
 
-    /// How long the server asks to wait.
-    pub fn retry_after(&self) -> Option<Duration> {
+    /// The credentials do not count, or no longer.
+    pub fn is_unauthorized(&self) -> bool {
+        matches!(self, Self::Status { code: 401, .. })
+    }
+
+    /// The server, or the way to it, may have gone for every agent at once.
+    pub fn is_a_break(&self) -> bool {
         match self {
-            Self::Status { retry_after, .. } => retry_after.map(Duration::from_secs),
-            _ => None,
+            Self::Status { code, .. } => *code >= 500,
+            Self::Unreachable { .. } | Self::Timeout { .. } | Self::Silent(_) | Self::Ended(_) => true,
+            Self::Body { source, .. } => matches!(source, BodyError::Broken(_)),
+            Self::Namespace(_)
+            | Self::Config(_)
+            | Self::Request { .. }
+            | Self::Json { .. }
+            | Self::NotOurs(_) => false,
+        }
+    }
+
+    /// The server lives and cannot do this now.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Status { code: 429 | 500.., .. })
+    }
+
+    /// How long the server asks to wait, at most `longest`; nothing if it does not.
+    pub fn retry_after(&self, longest: Duration) -> Duration {
+        match self {
+            Self::Status { retry_after: Some(seconds), .. } => Duration::from_secs(*seconds).min(longest),
+            _ => Duration::ZERO,
         }
     }
 }

@@ -30,6 +30,11 @@ impl Backoff {
         wait
     }
 
+    /// Makes the bound of the next wait at least `over`, so that those who were cut off together come back spread.
+    pub fn spread(&mut self, over: Duration) {
+        self.bound = self.bound.max(over);
+    }
+
     /// It worked: begin small again.
     pub fn reset(&mut self) {
         self.bound = self.first;
@@ -59,6 +64,21 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.next_wait() <= Duration::from_millis(200));
+    }
+
+    #[test]
+    fn after_a_break_the_first_wait_is_spread_and_later_ones_are_not_shorter() {
+        let second = Duration::from_secs;
+        let mut backoff = Backoff::new(Duration::from_millis(200), second(30));
+        backoff.spread(second(12));
+        for bound in [12, 24, 30, 30] {
+            assert_eq!(backoff.bound, second(bound));
+            assert!(backoff.next_wait() <= second(bound));
+        }
+        backoff.spread(second(12));
+        assert_eq!(backoff.bound, second(30));
+        backoff.reset();
+        assert_eq!(backoff.bound, Duration::from_millis(200));
     }
 
     #[test]

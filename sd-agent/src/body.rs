@@ -38,11 +38,12 @@ impl Lines {
     /// See [`BodyError`].
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, BodyError> {
         loop {
-            if let Some(line) = self.buffered() {
-                return Ok(Some(line));
-            }
-            if self.buffer.len() > self.limit {
+            let line = self.buffered();
+            if line.as_ref().unwrap_or(&self.buffer).len() > self.limit {
                 return Err(BodyError::TooLarge(self.limit));
+            }
+            if line.is_some() {
+                return Ok(line);
             }
             match self.body.frame().await {
                 None => return Ok(None),
@@ -105,6 +106,8 @@ mod tests {
     async fn a_body_over_the_cap_is_an_error() {
         assert_eq!(collect(body("1234"), 4).await.expect("fits"), b"1234");
         assert!(matches!(collect(body("12345"), 4).await, Err(BodyError::TooLarge(4))));
-        assert!(matches!(Lines::new(body("12345"), 4).next().await, Err(BodyError::TooLarge(4))));
+        for text in ["12345", "1234\n", "12345\n1\n"] {
+            assert!(matches!(Lines::new(body(text), 4).next().await, Err(BodyError::TooLarge(4))), "{text}");
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! Where the sources leave what they saw, and the main loop picks it up.
 //!
-//! One slot per kind, the newest wins: many changes in a row become one, memory is bounded, and a source never
-//! waits for the main loop.
+//! One slot per kind, what was left last wins: many changes in a row become one, memory is bounded, and a source never
+//! waits for the main loop. What comes last is not always the newest; then the quorum is asked, so nothing is lost.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::{sync::Notify, time::Instant};
 
-use crate::payload::Payload;
+use crate::{order::Mark, payload::Payload};
 
 /// The meeting point.
 #[derive(Debug)]
@@ -79,9 +79,10 @@ impl Exchange {
     }
 
     /// Leaves something for the main loop.
-    pub fn leave(&self, change: impl FnOnce(&mut Slots)) {
-        change(&mut self.lock());
+    pub fn leave<T>(&self, change: impl FnOnce(&mut Slots) -> T) -> T {
+        let left = change(&mut self.lock());
         self.news.notify_one();
+        left
     }
 
     /// Looks at the slots, without waking anyone.
@@ -102,6 +103,22 @@ impl Exchange {
 // === impl Slots ===
 
 impl Slots {
+    /// Puts a document of the API that may be old in its slot. True when it hides another one that was not looked at
+    /// and is not older: then only the quorum can tell.
+    pub fn show(&mut self, payload: Payload) -> bool {
+        let mark = |payload: &Payload| payload.meta().ok().map(|meta| Mark::from(&meta));
+        let shown = self.api.is_some().then(|| mark(&payload));
+        let hidden = self.api.replace(payload);
+        let (Some(Some(shown)), Some(hidden)) = (shown, hidden.as_ref().and_then(mark)) else { return false };
+        shown != hidden && shown.generation <= hidden.generation
+    }
+
+    /// Puts a document of the quorum in its slot. What the API showed before is not newer.
+    pub fn confirm(&mut self, payload: Payload) {
+        self.confirmed = Some(payload);
+        self.api = None;
+    }
+
     /// Whether both sources said something, be it that they have nothing.
     pub fn both_answered(&self) -> bool {
         let api = self.api_health != Health::Starting || self.api.is_some() || self.confirmed.is_some();
@@ -128,5 +145,46 @@ impl Health {
             Self::Starting => Some("no answer yet"),
             Self::Absent { why } | Self::Down { why, .. } => Some(why),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::Document;
+
+    fn payload(generation: u64) -> Payload {
+        Payload::pack(&Document::default(), "uid", generation, Timestamp::UNIX_EPOCH).expect("fits")
+    }
+
+    #[test]
+    fn a_newer_document_that_nobody_looked_at_is_not_hidden_unseen_by_an_older_one() {
+        let exchange = Exchange::new(true, true);
+        assert!(!exchange.leave(|slots| slots.show(payload(11))));
+        assert!(!exchange.leave(|slots| slots.show(payload(12))), "a burst");
+        assert!(!exchange.leave(|slots| slots.show(payload(12))), "the same");
+        assert!(exchange.leave(|slots| slots.show(payload(11))), "a read from a cache that lags");
+        assert!(exchange.look(|slots| slots.api.take()).is_some());
+        assert!(!exchange.leave(|slots| slots.show(payload(3))), "the other was looked at");
+    }
+
+    #[test]
+    fn the_quorum_supersedes_what_the_api_showed_before() {
+        let exchange = Exchange::new(true, true);
+        exchange.leave(|slots| slots.show(payload(12)));
+        exchange.leave(|slots| slots.confirm(payload(5)));
+        exchange
+            .look(|slots| assert_eq!((slots.api.take(), slots.confirmed.take()), (None, Some(payload(5)))));
+    }
+
+    #[test]
+    fn a_source_is_down_since_its_first_failure() {
+        let mut health = Health::Up;
+        health.fail("first".to_owned());
+        let Health::Down { since, .. } = health else { unreachable!("it failed") };
+        health.fail("second".to_owned());
+        assert_eq!(health, Health::Down { why: "second".to_owned(), since });
     }
 }

@@ -29,6 +29,8 @@ pub mod api;
 #[cfg(feature = "bin")]
 pub mod api_error;
 #[cfg(feature = "bin")]
+pub mod api_session;
+#[cfg(feature = "bin")]
 pub mod args;
 #[cfg(feature = "bin")]
 pub mod backoff;

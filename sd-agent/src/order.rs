@@ -2,8 +2,11 @@
 //!
 //! The order is the generation inside the document, never a clock or a resourceVersion. The API is trusted
 //! more than the mount, which lags by up to 90 s; so the mount only ever moves the state forward, and only when
-//! it `may_lead`. Everything unusual from the API (older, or different under the same number) counts only after
-//! a quorum read said the same, because an API server's cache may lag, too.
+//! it `may_lead`. Everything unusual from the API (older, different under the same number, or given up before) counts
+//! only after a quorum read said the same, because an API server's cache may lag, too. A mount that is ahead of the API
+//! is a reason to ask the quorum: the watch may be dead.
+
+use std::cmp::Ordering;
 
 use crate::payload::Meta;
 
@@ -66,8 +69,6 @@ pub enum Step {
 pub enum Ignored {
     /// Older than what is applied, or than what was given up after a regress.
     Behind,
-    /// Newer, but the API is in charge.
-    NotLeading,
     /// Another content under the same generation.
     Conflict,
     /// Of another ThanosQuery.
@@ -102,7 +103,7 @@ impl Order {
         self.current.as_ref()
     }
 
-    /// The mount must show a higher generation than this to be believed.
+    /// The highest generation that was given up. Up to here the mount is not believed, and the API only if confirmed.
     pub fn mount_floor(&self) -> Option<u64> {
         self.mount_floor
     }
@@ -114,7 +115,7 @@ impl Order {
             return Verdict::Same;
         }
         match witness {
-            Witness::Api { confirmed } => judge_api(current, seen, confirmed),
+            Witness::Api { confirmed } => self.judge_api(current, seen, confirmed),
             Witness::Mount { may_lead } => self.judge_mount(current, seen, may_lead),
         }
     }
@@ -130,12 +131,23 @@ impl Order {
 
     fn judge_first(&self, seen: &Mark, witness: Witness) -> Verdict {
         match witness {
-            Witness::Mount { may_lead: false } => Verdict::Ignore(Ignored::NotLeading),
-            Witness::Mount { .. } if self.mount_floor >= Some(seen.generation) => {
-                Verdict::Ignore(Ignored::Behind)
-            }
+            Witness::Mount { .. } if self.was_given_up(seen) => Verdict::Ignore(Ignored::Behind),
+            Witness::Mount { may_lead: false } => Verdict::Confirm,
             _ => Verdict::Apply(Step::First),
         }
+    }
+
+    fn judge_api(&self, current: &Mark, seen: &Mark, confirmed: bool) -> Verdict {
+        let step = match seen.generation.cmp(&current.generation) {
+            Ordering::Less => Step::Regress,
+            Ordering::Equal => Step::Conflict,
+            Ordering::Greater if seen.owner == current.owner => Step::Forward,
+            Ordering::Greater => Step::NewOwner,
+        };
+        // A higher number needs no second opinion, whoever wrote it, unless it was given up before: a cache that lags
+        // still shows that.
+        let is_ordinary = seen.generation > current.generation && !self.was_given_up(seen);
+        if confirmed || is_ordinary { Verdict::Apply(step) } else { Verdict::Confirm }
     }
 
     fn judge_mount(&self, current: &Mark, seen: &Mark, may_lead: bool) -> Verdict {
@@ -143,27 +155,18 @@ impl Order {
             Verdict::Ignore(Ignored::Owner)
         } else if seen.generation == current.generation {
             Verdict::Ignore(Ignored::Conflict)
-        } else if seen.generation < current.generation || self.mount_floor >= Some(seen.generation) {
+        } else if seen.generation < current.generation || self.was_given_up(seen) {
             Verdict::Ignore(Ignored::Behind)
         } else if may_lead {
             Verdict::Apply(Step::Forward)
         } else {
-            Verdict::Ignore(Ignored::NotLeading)
+            Verdict::Confirm
         }
     }
-}
 
-fn judge_api(current: &Mark, seen: &Mark, confirmed: bool) -> Verdict {
-    let step = if seen.generation > current.generation {
-        // A higher number needs no second opinion, whoever wrote it.
-        let step = if seen.owner == current.owner { Step::Forward } else { Step::NewOwner };
-        return Verdict::Apply(step);
-    } else if seen.generation == current.generation {
-        Step::Conflict
-    } else {
-        Step::Regress
-    };
-    if confirmed { Verdict::Apply(step) } else { Verdict::Confirm }
+    fn was_given_up(&self, seen: &Mark) -> bool {
+        self.mount_floor >= Some(seen.generation)
+    }
 }
 
 #[cfg(test)]
@@ -193,7 +196,7 @@ mod tests {
     fn the_first_document_is_taken_from_the_api_or_a_leading_mount() {
         assert_eq!(Order::default().judge(&mark(1, "a"), API), Verdict::Apply(Step::First));
         assert_eq!(Order::default().judge(&mark(1, "a"), LEADING_MOUNT), Verdict::Apply(Step::First));
-        assert_eq!(Order::default().judge(&mark(1, "a"), MOUNT), Verdict::Ignore(Ignored::NotLeading));
+        assert_eq!(Order::default().judge(&mark(1, "a"), MOUNT), Verdict::Confirm);
     }
 
     #[test]
@@ -203,8 +206,8 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_moves_forward_only_when_it_may_lead() {
-        assert_eq!(at(10).judge(&mark(11, "b"), MOUNT), Verdict::Ignore(Ignored::NotLeading));
+    fn a_mount_moves_forward_only_when_it_may_lead_and_else_is_a_reason_to_ask_the_quorum() {
+        assert_eq!(at(10).judge(&mark(11, "b"), MOUNT), Verdict::Confirm);
         assert_eq!(at(10).judge(&mark(11, "b"), LEADING_MOUNT), Verdict::Apply(Step::Forward));
     }
 
@@ -220,7 +223,10 @@ mod tests {
         order.accept(mark(5, "b"), Step::Regress);
         assert_eq!(order.judge(&mark(10, "a"), LEADING_MOUNT), Verdict::Ignore(Ignored::Behind));
         assert_eq!(order.judge(&mark(11, "c"), LEADING_MOUNT), Verdict::Apply(Step::Forward));
-        assert_eq!(order.judge(&mark(6, "c"), API), Verdict::Apply(Step::Forward));
+        // Nor can an API server whose cache lags.
+        assert_eq!(order.judge(&mark(10, "a"), API), Verdict::Confirm);
+        assert_eq!(order.judge(&mark(6, "c"), QUORUM), Verdict::Apply(Step::Forward));
+        assert_eq!(order.judge(&mark(11, "c"), API), Verdict::Apply(Step::Forward));
     }
 
     #[test]
@@ -283,7 +289,8 @@ mod tests {
                 if let Some(before) = order.current() {
                     let down = taken.generation < before.generation;
                     prop_assert_eq!(down, step == Step::Regress);
-                    prop_assert!(confirmed || taken.generation > before.generation);
+                    let is_new = before.generation.max(order.mount_floor().unwrap_or_default()) < taken.generation;
+                    prop_assert!(confirmed || is_new);
                 }
                 let floor = order.mount_floor();
                 order.accept(taken.clone(), step);

@@ -29,6 +29,9 @@ pub struct Timing {
     pub recheck: (Duration, Duration),
     /// First and longest bound of the wait between two tries of the API.
     pub api_retry: (Duration, Duration),
+    /// Bound of the first wait after a watch broke: a thousand agents whose API server restarted come back over this
+    /// span. Later bounds double from here.
+    pub reconnect: Duration,
     /// The longest bound while the ConfigMap does not exist: without, and with a file in place.
     pub missing_retry: (Duration, Duration),
     /// How often Thanos' counters are read. Thanos looks up every 5 s and a person needs minutes, so a failure is told
@@ -56,7 +59,8 @@ impl Default for Timing {
             watch: (seconds(150), seconds(200)),
             silence: seconds(90),
             recheck: (seconds(270), seconds(330)),
-            api_retry: (millis(200), seconds(30)),
+            api_retry: (millis(200), seconds(24)),
+            reconnect: seconds(12),
             missing_retry: (seconds(1), seconds(5)),
             dns_tick: seconds(10),
             dns_round: seconds(60),

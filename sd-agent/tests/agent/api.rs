@@ -60,8 +60,13 @@ async fn a_burst_ends_at_the_last_change_and_no_reader_sees_an_older_or_torn_fil
     });
     for generation in 2..=50 {
         api.put(&payload_of(generation, &document(generation, 300)));
+        tokio::time::sleep(Duration::from_millis(15)).await;
     }
     agent.applied(50).await;
+    let metrics = agent.metrics().await;
+    let count = metrics.lines().find_map(|line| line.strip_prefix("sd_agent_apply_duration_seconds_count "));
+    let count: u64 = count.and_then(|count| count.parse().ok()).expect("a count");
+    assert!((2..=50).contains(&count), "{count} writes for 50 updates");
     done.store(true, Ordering::Relaxed);
     assert!(reader.join().expect("the reader was content") > 0);
     agent.stop().await;

@@ -2,9 +2,12 @@
 //! does it. The numbers in the comments are those of the fault cases in `reference/propagation.md`, section 5.
 
 mod fake_api;
+mod scripted_api;
 mod support;
+mod timed;
 mod writer;
 
+mod answers;
 mod api;
 mod content;
 mod corpus;
@@ -17,5 +20,7 @@ mod kills;
 mod measure;
 mod mount;
 mod nudges;
+mod ordering;
+mod outage;
 mod process;
 mod readers;

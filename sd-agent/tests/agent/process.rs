@@ -27,22 +27,33 @@ pub struct Agent {
 
 impl Agent {
     pub fn start(pod: &Pod, api: &FakeApi) -> Self {
-        Self::spawn(pod, api, &mut Command::new(program())).expect("the program starts")
+        Self::spawn(pod, api, &serde_json::json!({}), &mut Command::new(program()))
+            .expect("the program starts")
     }
 
-    /// As another user, which only root can.
+    /// With the credentials of a kubeconfig's user.
+    pub fn start_with(pod: &Pod, api: &FakeApi, credentials: &serde_json::Value) -> Self {
+        Self::spawn(pod, api, credentials, &mut Command::new(program())).expect("the program starts")
+    }
+
+    /// As another user of this machine, which only root can.
     pub fn start_as(pod: &Pod, api: &FakeApi, user: u32) -> io::Result<Self> {
         // The target folder may be one that other users cannot enter.
         let copy = pod.root().join("sd-agent");
         fs::copy(program(), &copy)?;
-        Self::spawn(pod, api, Command::new(copy).uid(user).gid(user))
+        Self::spawn(pod, api, &serde_json::json!({}), Command::new(copy).uid(user).gid(user))
     }
 
-    fn spawn(pod: &Pod, api: &FakeApi, command: &mut Command) -> io::Result<Self> {
+    fn spawn(
+        pod: &Pod,
+        api: &FakeApi,
+        credentials: &serde_json::Value,
+        command: &mut Command,
+    ) -> io::Result<Self> {
         let config = serde_json::json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "fake",
             "clusters": [{"name": "fake", "cluster": {"server": api.url()}}],
-            "users": [{"name": "fake", "user": {}}],
+            "users": [{"name": "fake", "user": credentials}],
             "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
         });
         let kubeconfig = pod.root().join("kubeconfig");
@@ -81,7 +92,7 @@ impl Agent {
         self.child.id()
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let kill = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.child.id())).status();
         assert!(kill.expect("sh is there").success());
     }

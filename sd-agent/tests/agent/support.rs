@@ -291,7 +291,7 @@ impl WatchFolder for NoWatch {
     }
 }
 
-fn run_args(arguments: Vec<String>) -> RunArgs {
+pub fn run_args(arguments: Vec<String>) -> RunArgs {
     match Args::try_parse_from(arguments).expect("right").command {
         Command::Run(args) => args,
         Command::Check(_) => unreachable!("run was given"),
@@ -309,6 +309,7 @@ pub fn quick() -> Timing {
         write_retry: (millis(30), millis(100)),
         nudges: [millis(30), millis(90)],
         api_retry: (millis(10), millis(50)),
+        reconnect: millis(50),
         missing_retry: (millis(30), millis(30)),
         dns_tick: millis(20),
         dns_spans: Spans { quiet: millis(200), persists: millis(100), others: millis(300) },
