@@ -107,6 +107,7 @@ async fn a_file_that_is_ahead_of_the_state_is_not_rolled_back() {
     pod.mount.show(&payload(8));
     let agent = pod.start(None, &[]).await;
     agent.reported("the mount is read", |report| report.mount.generation == Some(8)).await;
+    assert!(!sd.join(".endpoints.yaml.tmp").exists());
     assert_eq!(generation_of(&pod.text()), Some(9));
     agent.stop().await;
     let agent = pod.start(Some(&api), &[]).await;
