@@ -115,6 +115,7 @@ impl Keeper {
         for path in [&self.target.file, &folder.join(STATE_FILE)] {
             remove_stale(&*self.files, path);
         }
+        self.nudges.remove_stale(&*self.files);
         let kept = match Kept::load(&*self.files, folder, &self.target.config_map) {
             Ok(Some(kept)) => kept,
             Ok(None) => return,

@@ -12,7 +12,7 @@ const READABLE: u32 = 0o644;
 /// The mode of a file that is being written.
 const PRIVATE: u32 = 0o600;
 
-/// Operations on files. None follows a symbolic link at the end of its path.
+/// Operations on files. None follows a symbolic link in place of the file.
 ///
 /// Closing is not among them: what a file system has to say, it says when the file is synced.
 pub trait Files: fmt::Debug + Send + Sync {

@@ -405,6 +405,18 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_in_place_of_the_temp_file_is_told_and_left_alone() {
+        let folder = Folder::new();
+        write(&mut folder.live(), "one");
+        fs::create_dir_all(folder.place(".endpoints.yaml.tmp/inside")).expect("made");
+        let error = folder.live().publish(b"two").expect_err("there is no place for the temp file");
+        assert_eq!(error.step, Step::Create);
+        assert!(error.to_string().ends_with(".endpoints.yaml.tmp"), "{error}");
+        assert_eq!(fs::read(&folder.path).expect("readable"), b"one");
+        assert!(folder.place(".endpoints.yaml.tmp/inside").is_dir());
+    }
+
+    #[test]
     fn a_file_is_read_up_to_the_limit() {
         let folder = Folder::new();
         fs::write(&folder.path, "12345").expect("written");

@@ -6,6 +6,7 @@
 //! first; known after 300 ms, after 7.58 s without and 1.01 s with the second.
 
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
     time::Duration,
@@ -25,7 +26,7 @@ pub struct Nudges {
     path: PathBuf,
     /// From the write to each; none when Thanos does not need them.
     spans: Vec<Duration>,
-    due: Vec<Instant>,
+    due: BTreeSet<Instant>,
 }
 
 // === impl Nudges ===
@@ -37,7 +38,12 @@ impl Nudges {
     pub fn new(folder: &Path, version: ThanosVersion, spans: &[Duration]) -> Self {
         let polls = version.supports(Feature::EndpointSdConfigFile);
         let spans = if polls { vec![] } else { spans.to_vec() };
-        Self { path: folder.join(NUDGE_FILE), spans, due: vec![] }
+        Self { path: folder.join(NUDGE_FILE), spans, due: BTreeSet::new() }
+    }
+
+    /// Removes what an agent that was killed in the middle of one left.
+    pub fn remove_stale(&self, files: &dyn Files) {
+        let _ = files.remove(&self.path);
     }
 
     /// The file was replaced at `now`. That was an event for every write before it, which therefore needs no other.
@@ -47,19 +53,20 @@ impl Nudges {
 
     /// When the next one is due.
     pub fn due_at(&self) -> Option<Instant> {
-        self.due.iter().min().copied()
+        self.due.first().copied()
     }
 
-    /// Makes the event if one is due at `now`: a dot file, which Thanos never reads, comes and goes.
+    /// Makes one event if one is due at `now`: a dot file, which Thanos never reads, comes and goes.
+    ///
+    /// When both are late they still are two: the second publishes what the first found.
     ///
     /// # Errors
     /// When the folder takes no file. The event is not tried again.
     pub fn give(&mut self, now: Instant, files: &dyn Files) -> io::Result<()> {
-        let before = self.due.len();
-        self.due.retain(|due| *due > now);
-        if self.due.len() == before {
-            return Ok(());
-        }
+        match self.due_at() {
+            Some(due) if due <= now => self.due.remove(&due),
+            _ => return Ok(()),
+        };
         match files.create(&self.path) {
             Ok(_) => {}
             // Its removal is an event as well.
@@ -109,13 +116,16 @@ mod tests {
     }
 
     #[test]
-    fn a_write_begins_anew_and_a_late_look_gives_one_event_for_both() {
+    fn a_write_begins_anew_and_late_events_are_still_two() {
         let mut nudges = nudges("v0.37.2");
         let now = Instant::now();
         nudges.written(now);
         nudges.written(now + SPANS[0]);
         assert_eq!(nudges.due_at(), Some(now + SPANS[0] * 2));
-        nudges.give(now + SPANS[1] * 2, &Disk).expect_err("there is no such folder");
+        let late = now + SPANS[1] * 2;
+        nudges.give(late, &Disk).expect_err("there is no such folder");
+        assert_eq!(nudges.due_at(), Some(now + SPANS[0] + SPANS[1]));
+        nudges.give(late, &Disk).expect_err("there is no such folder");
         assert_eq!(nudges.due_at(), None);
     }
 
@@ -123,8 +133,11 @@ mod tests {
     fn one_that_was_left_behind_is_taken_away() {
         let folder = tempfile::tempdir().expect("a folder");
         let left = folder.path().join(NUDGE_FILE);
-        std::fs::write(&left, "").expect("written");
         let mut nudges = Nudges::new(folder.path(), ThanosVersion::Unknown, &SPANS);
+        std::fs::write(&left, "").expect("written");
+        nudges.remove_stale(&Disk);
+        assert!(!left.exists());
+        std::fs::write(&left, "").expect("written");
         let now = Instant::now();
         nudges.written(now);
         nudges.give(now + SPANS[0], &Disk).expect("given");

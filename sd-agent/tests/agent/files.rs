@@ -12,6 +12,17 @@ use crate::{
     support::{Pod, eventually, generation_of, payload},
 };
 
+impl Pod {
+    /// In place of the file, where a rename cannot go.
+    fn put_a_folder_in_the_way(&self) {
+        fs::remove_file(self.output()).expect("removed");
+        while fs::create_dir_all(self.output().join("in-the-way")).is_err() {
+            // The agent was faster and repaired the file.
+            let _ = fs::remove_file(self.output());
+        }
+    }
+}
+
 /// Case 42.
 #[tokio::test]
 async fn a_file_that_someone_altered_or_removed_is_written_again() {
@@ -20,13 +31,15 @@ async fn a_file_that_someone_altered_or_removed_is_written_again() {
     let agent = pod.start(Some(&api), &[]).await;
     agent.applied(1).await;
     let (path, text) = (pod.output(), pod.text());
+    let precious = pod.root().join("precious");
+    fs::write(&precious, "precious").expect("written");
     let damages: [&dyn Fn(); 4] = [
         &|| fs::write(&path, "").expect("written"),
         &|| fs::write(&path, "endpoints: [{address: evil:1}]").expect("written"),
         &|| fs::remove_file(&path).expect("removed"),
         &|| {
             fs::remove_file(&path).expect("removed");
-            symlink("/etc/passwd", &path).expect("linked");
+            symlink(&precious, &path).expect("linked");
         },
     ];
     for (index, damage) in damages.into_iter().enumerate() {
@@ -35,6 +48,7 @@ async fn a_file_that_someone_altered_or_removed_is_written_again() {
         assert_eq!(pod.text(), text);
         assert!(fs::symlink_metadata(&path).expect("there").is_file());
     }
+    assert_eq!(fs::read(&precious).expect("there"), b"precious");
     agent.stop().await;
 }
 
@@ -93,6 +107,7 @@ async fn a_file_that_is_ahead_of_the_state_is_not_rolled_back() {
     pod.mount.show(&payload(8));
     let agent = pod.start(None, &[]).await;
     agent.reported("the mount is read", |report| report.mount.generation == Some(8)).await;
+    assert!(!sd.join(".endpoints.yaml.tmp").exists());
     assert_eq!(generation_of(&pod.text()), Some(9));
     agent.stop().await;
     let agent = pod.start(Some(&api), &[]).await;
@@ -149,17 +164,33 @@ async fn a_write_that_fails_is_tried_again_until_it_works() {
     agent.stop().await;
 }
 
+/// Case 39.
+#[tokio::test]
+async fn a_folder_in_place_of_the_file_is_left_alone_and_the_newest_document_comes_once_it_is_gone() {
+    let (api, pod) = (FakeApi::start().await, Pod::new());
+    api.put(&payload(1));
+    let agent = pod.start(Some(&api), &[]).await;
+    agent.applied(1).await;
+    pod.put_a_folder_in_the_way();
+    let failed = async || agent.metrics().await.contains("apply_errors_total{op=\"rename\"}").then_some(());
+    eventually("the repair fails", failed).await;
+    api.put(&payload(2));
+    agent.reported("it is seen", |report| report.api.generation == Some(2)).await;
+    assert!(pod.output().join("in-the-way").is_dir());
+    assert_eq!(agent.report().await.applied.expect("applied").generation, 1);
+    fs::remove_dir_all(pod.output()).expect("removed");
+    agent.applied(2).await;
+    assert_eq!(generation_of(&pod.text()), Some(2));
+    agent.stop().await;
+}
+
 #[tokio::test]
 async fn a_document_that_could_not_be_written_is_dropped_when_the_quorum_took_it_back() {
     let (api, pod) = (FakeApi::start().await, Pod::new());
     api.put(&payload(1));
     let agent = pod.start(Some(&api), &[]).await;
     agent.applied(1).await;
-    fs::remove_file(pod.output()).expect("removed");
-    while fs::create_dir_all(pod.output().join("in-the-way")).is_err() {
-        // The agent was faster and repaired the file.
-        let _ = fs::remove_file(pod.output());
-    }
+    pod.put_a_folder_in_the_way();
     api.put(&payload(2));
     agent.reported("it is seen", |report| report.api.generation == Some(2)).await;
     let reads = api.reads();

@@ -264,8 +264,7 @@ impl Writer {
 /// In memory where there is some, as the volume of a pod is.
 pub fn memory_folder() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
-    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-    made.expect("a folder")
+    tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()).expect("a folder")
 }
 
 /// The bytes of the file of a generation.
