@@ -25,7 +25,8 @@ use crate::{
     origin::Origin,
     payload::Payload,
     publish::FolderLock,
-    report::{Report, SourceReport},
+    report::Report,
+    thanos::StoresWatch,
     timing::Timing,
 };
 
@@ -70,13 +71,9 @@ struct Left {
 /// Runs until `shutdown`. Leaves all files as they are.
 pub async fn run(args: RunArgs, mut parts: Parts, shutdown: impl Future<Output = ()>) {
     let report = Report {
-        applied: None,
         thanos_version: args.thanos_version.to_string(),
         flagged: args.flagged.iter().map(ToString::to_string).collect(),
-        api: SourceReport::default(),
-        mount: SourceReport::default(),
-        refused: None,
-        dns_failing: vec![],
+        ..Report::default()
     };
     let board = Arc::new(Board::new(report));
     tracing::info!(
@@ -114,6 +111,11 @@ async fn work(args: RunArgs, parts: Parts, board: Arc<Board>) {
         DnsWatch { url, names, resolver, timing, board }.run()
     });
 
+    let stores = args.thanos_stores_url.clone().map(|url| {
+        let (file, tick, board) = (args.output.clone(), timing.stores_tick, Arc::clone(&board));
+        StoresWatch { url, file, tick, board }.run()
+    });
+
     let with_api = args.source != SourceChoice::Mount;
     let with_mount = args.source != SourceChoice::Api;
     let exchange = Arc::new(Exchange::new(with_api, with_mount));
@@ -134,6 +136,7 @@ async fn work(args: RunArgs, parts: Parts, board: Arc<Board>) {
         () = api.run(), if with_api => {}
         () = mount.run(), if with_mount => {}
         () = or_never(dns) => {}
+        () = or_never(stores) => {}
         () = agent.run() => {}
     }
 }
@@ -145,6 +148,7 @@ async fn take_lock(args: &RunArgs, timing: &Timing, board: &Board) -> FolderLock
         board.progress();
         match FolderLock::take(folder_of(&args.output)) {
             Ok(lock) => {
+                board.can_write();
                 board.trouble(None);
                 return lock;
             }
@@ -153,6 +157,7 @@ async fn take_lock(args: &RunArgs, timing: &Timing, board: &Board) -> FolderLock
                 if grumble.is_news(&why) {
                     tracing::warn!(why, "cannot begin, trying again");
                 }
+                board.cannot_write("lock", &why);
                 board.trouble(Some(why));
             }
         }
@@ -231,6 +236,7 @@ impl Agent {
     fn show_health(&self, left: &Left) {
         let up = &self.board.metrics.source_up;
         for (origin, health) in [(Origin::Api, &left.api_health), (Origin::Mount, &left.mount_health)] {
+            self.board.show_present(origin.as_str(), health);
             if *health != Health::Off {
                 up.get_or_create(&label("source", origin.as_str())).set(i64::from(*health == Health::Up));
             }

@@ -237,6 +237,7 @@ impl Keeper {
         let found = validate::rendered(&rendered.text, self.version).map_err(PutError::Render)?;
         let published = self.live.publish(rendered.text.as_bytes()).map_err(PutError::Publish)?;
         self.show_looked_up(looked_up);
+        self.board.can_write();
         if self.write_trouble.clear() {
             tracing::info!(file = %self.output.display(), "the file can be written again");
         }
@@ -285,6 +286,7 @@ impl Keeper {
     fn show(&self, meta: &Meta, in_file: usize, origin: Origin, applied_at: Timestamp) {
         self.board.update(|report| {
             report.applied = Some(Applied {
+                owner: meta.owner.clone(),
                 generation: meta.generation,
                 sha256: meta.sha256.clone(),
                 endpoints: meta.count,
@@ -358,6 +360,7 @@ impl Keeper {
         if self.write_trouble.is_news(&why) {
             tracing::warn!(why, "cannot write the file, the old one stays; trying again");
         }
+        self.board.cannot_write(op, &why);
         self.board.trouble(Some(why));
     }
 

@@ -2,6 +2,7 @@
 //! does it. The numbers in the comments are those of the fault cases in `reference/propagation.md`, section 5.
 
 mod fake_api;
+mod status;
 mod support;
 
 mod api;

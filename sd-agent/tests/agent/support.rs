@@ -232,6 +232,7 @@ pub fn quick() -> Timing {
         api_retry: (millis(10), millis(50)),
         missing_retry: (millis(30), millis(30)),
         dns_tick: millis(20),
+        stores_tick: millis(20),
         dns_spans: Spans { quiet: millis(200), persists: millis(100), others: millis(300) },
         ..Timing::default()
     }
