@@ -226,7 +226,13 @@ pub mod reasons {
     pub const SYNCED: &str = "Synced";
     /// Some pods have an older generation.
     pub const SYNCING: &str = "Syncing";
-    /// Some pods did not answer.
+    /// Some pods have an older generation, and at least one of them cannot write its file.
+    pub const CANNOT_WRITE: &str = "CannotWrite";
+    /// Some pods have an older generation, and at least one of them does not take the present document.
+    pub const DOCUMENT_REFUSED: &str = "DocumentRefused";
+    /// Some pods have an older generation, and at least one of them cannot read the ConfigMap.
+    pub const CANNOT_READ: &str = "CannotRead";
+    /// Some pods did not answer, and all others have the current generation.
     pub const UNKNOWN: &str = "Unknown";
     /// There is no agent to ask: the kubelet delivers the file.
     pub const DELIVERED_BY_KUBELET: &str = "DeliveredByKubelet";
@@ -240,6 +246,10 @@ pub mod reasons {
     pub const UNREADABLE: &str = "Unreadable";
     /// A field of `spec` asks for something that cannot be done.
     pub const INVALID_FIELD: &str = "InvalidField";
+    /// The endpoints do not fit into a ConfigMap.
+    pub const TOO_LARGE: &str = "TooLarge";
+    /// Kubernetes is too old for what `spec` asks for.
+    pub const CLUSTER_TOO_OLD: &str = "ClusterTooOld";
     /// Everything is all right.
     pub const NONE: &str = "None";
     /// An object belongs to somebody else.

@@ -52,8 +52,13 @@ pub enum Happened {
     },
     /// The object cannot be read.
     Unreadable(String),
-    /// A field asks for something that cannot be done.
-    InvalidField(String),
+    /// The spec asks for something that cannot be done.
+    Refused {
+        /// One word.
+        reason: &'static str,
+        /// For people.
+        message: String,
+    },
     /// A write did not succeed.
     ApplyFailed(String),
 }
@@ -83,7 +88,7 @@ impl Happened {
             Self::Unreadable(error) => {
                 ("Warning", reasons::UNREADABLE, format!("{error}; what runs stays as it is"))
             }
-            Self::InvalidField(error) => ("Warning", reasons::INVALID_FIELD, error.clone()),
+            Self::Refused { reason, message } => ("Warning", reason, message.clone()),
             Self::ApplyFailed(error) => ("Warning", reasons::APPLY_FAILED, error.clone()),
         }
     }

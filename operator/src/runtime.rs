@@ -79,6 +79,7 @@ impl Operator {
             events: Events::new(client.clone(), instance),
             metrics: Metrics::default(),
             turns: Turns::default(),
+            cluster: Arc::default(),
             indices: Indices::default(),
             client,
             clock,
@@ -105,6 +106,12 @@ impl Operator {
         if watches_namespaces(&scopes) {
             start_namespaces(&context, &mut parts);
         }
+        let (cluster, client, told) =
+            (Arc::clone(&context.cluster), context.client.clone(), Arc::clone(&context));
+        parts.spawn(async move {
+            cluster.follow(client, || told.wakes.all(&Scope::All)).await;
+            "the question for the cluster's version"
+        });
         let (client, service_monitors) = (context.client.clone(), context.indices.service_monitors.clone());
         parts.spawn(async move {
             ask::<ServiceMonitor>(client, service_monitors).await;

@@ -28,7 +28,8 @@ use crate::{
     origin::Origin,
     payload::Payload,
     publish::{Disk, FolderLock, folder_of},
-    report::{Report, SourceReport},
+    report::Report,
+    thanos::StoresWatch,
     timing::Timing,
 };
 
@@ -98,13 +99,9 @@ pub async fn run(args: RunArgs, mut parts: Parts, shutdown: impl Future<Output =
 /// What an agent with `args` shows before it has done anything.
 pub fn new_board(args: &RunArgs) -> Arc<Board> {
     Arc::new(Board::new(Report {
-        applied: None,
         thanos_version: args.thanos_version.to_string(),
         flagged: args.flagged.iter().map(ToString::to_string).collect(),
-        api: SourceReport::default(),
-        mount: SourceReport::default(),
-        refused: None,
-        dns_failing: vec![],
+        ..Report::default()
     }))
 }
 
@@ -121,6 +118,11 @@ pub async fn work(args: RunArgs, parts: Parts, board: Arc<Board>) {
     let dns = args.thanos_metrics_url.clone().map(|url| {
         let board = Arc::clone(&board);
         DnsWatch { url, names, resolver, timing, board }.run()
+    });
+
+    let stores = args.thanos_stores_url.clone().map(|url| {
+        let (file, tick, board) = (args.output.clone(), timing.stores_tick, Arc::clone(&board));
+        StoresWatch { url, file, tick, board }.run()
     });
 
     let with_api = args.source != SourceChoice::Mount;
@@ -143,6 +145,7 @@ pub async fn work(args: RunArgs, parts: Parts, board: Arc<Board>) {
         () = api.run(), if with_api => {}
         () = mount.run(), if with_mount => {}
         () = or_never(dns) => {}
+        () = or_never(stores) => {}
         () = agent.run() => {}
     }
 }
@@ -154,6 +157,7 @@ async fn take_lock(args: &RunArgs, timing: &Timing, board: &Board) -> FolderLock
         board.progress();
         match FolderLock::take(folder_of(&args.output)) {
             Ok(lock) => {
+                board.can_write();
                 board.trouble(None);
                 return lock;
             }
@@ -162,6 +166,7 @@ async fn take_lock(args: &RunArgs, timing: &Timing, board: &Board) -> FolderLock
                 if grumble.is_news(&why) {
                     tracing::warn!(why, "cannot begin, trying again");
                 }
+                board.cannot_write("lock", &why);
                 board.trouble(Some(why));
             }
         }
@@ -241,6 +246,7 @@ impl Agent {
     fn show_health(&self, left: &Left) {
         let up = &self.board.metrics.source_up;
         for (origin, health) in [(Origin::Api, &left.api_health), (Origin::Mount, &left.mount_health)] {
+            self.board.show_present(origin.as_str(), health);
             if *health != Health::Off {
                 up.get_or_create(&label("source", origin.as_str())).set(i64::from(*health == Health::Up));
             }

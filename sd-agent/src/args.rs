@@ -105,6 +105,10 @@ pub struct RunArgs {
     #[arg(long, env = "SD_AGENT_THANOS_METRICS_URL", value_name = "URL", value_parser = plain_url)]
     pub thanos_metrics_url: Option<Uri>,
 
+    /// Where this pod's Thanos lists its stores, to tell which of the file it serves; plain http, without it nobody asks
+    #[arg(long, env = "SD_AGENT_THANOS_STORES_URL", value_name = "URL", value_parser = plain_url)]
+    pub thanos_stores_url: Option<Uri>,
+
     /// Where documents come from
     #[arg(long, env = "SD_AGENT_SOURCE", value_enum, default_value_t = SourceChoice::Auto)]
     pub source: SourceChoice,
@@ -269,6 +273,7 @@ mod tests {
             vec!["--config-map=a", "--source=cloud"],
             vec!["--config-map=a", "--thanos-metrics-url=https://127.0.0.1:9090/metrics"],
             vec!["--config-map=a", "--thanos-metrics-url=/metrics"],
+            vec!["--config-map=a", "--thanos-stores-url=https://127.0.0.1:9090/api/v1/stores"],
         ] {
             assert_eq!(run(&wrong).expect_err("refused").exit_code(), 2, "{wrong:?}");
         }

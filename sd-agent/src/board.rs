@@ -8,7 +8,11 @@ use std::{
 
 use prometheus_client::{encoding::text::encode, registry::Registry};
 
-use crate::{metrics::Metrics, report::Report};
+use crate::{
+    exchange::Health,
+    metrics::{Metrics, label},
+    report::{CannotWrite, Report},
+};
 
 /// A main loop that was silent for this long is stuck.
 pub const STUCK_AFTER: Duration = Duration::from_secs(60);
@@ -68,6 +72,27 @@ impl Board {
     /// What hinders the sources, or no longer does.
     pub fn sources(&self, why: Option<String>) {
         self.lock().sources = why;
+    }
+
+    /// The file cannot be written.
+    pub fn cannot_write(&self, step: &str, message: &str) {
+        let cannot = CannotWrite { step: step.to_owned(), message: message.to_owned() };
+        self.update(|report| report.cannot_write = Some(cannot));
+    }
+
+    /// The file can be written.
+    pub fn can_write(&self) {
+        self.update(|report| report.cannot_write = None);
+    }
+
+    /// Whether a source has a document. While it cannot be read, what it showed last stays.
+    pub fn show_present(&self, source: &'static str, health: &Health) {
+        let is_present = match health {
+            Health::Up => true,
+            Health::Absent { .. } => false,
+            Health::Off | Health::Starting | Health::Down { .. } => return,
+        };
+        self.metrics.source_present.get_or_create(&label("source", source)).set(i64::from(is_present));
     }
 
     /// Why no file is in place, if so.

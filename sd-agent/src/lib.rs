@@ -67,6 +67,8 @@ pub mod publish;
 #[cfg(feature = "bin")]
 pub mod state;
 #[cfg(feature = "bin")]
+pub mod thanos;
+#[cfg(feature = "bin")]
 pub mod timing;
 #[cfg(feature = "bin")]
 #[deny(clippy::disallowed_types, clippy::disallowed_methods)]

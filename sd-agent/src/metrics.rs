@@ -23,6 +23,8 @@ pub struct Metrics {
     pub endpoints: Gauge,
     /// Whether a source can be read.
     pub source_up: Family<Label, Gauge>,
+    /// Whether a source has a document.
+    pub source_present: Family<Label, Gauge>,
     /// Generation that a source showed last.
     pub source_generation: Family<Label, Gauge>,
     /// 1 for the source of the applied document.
@@ -51,6 +53,12 @@ pub struct Metrics {
     pub self_heal: Counter,
     /// Look-ups that fail for Thanos, as told at `/status`.
     pub dns_failing: Gauge,
+    /// Whether Thanos tells which stores it has.
+    pub thanos_up: Gauge,
+    /// Stores that Thanos lists.
+    pub thanos_stores: Family<Label, Gauge>,
+    /// Plain addresses of the file that Thanos does not list.
+    pub thanos_missing: Gauge,
 }
 
 // === impl Metrics ===
@@ -65,6 +73,7 @@ impl Metrics {
             applied_timestamp: Seconds::default(),
             endpoints: Gauge::default(),
             source_up: Family::default(),
+            source_present: Family::default(),
             source_generation: Family::default(),
             active_source: Family::default(),
             watch_last_activity: Seconds::default(),
@@ -79,6 +88,9 @@ impl Metrics {
             inotify_degraded: Gauge::default(),
             self_heal: Counter::default(),
             dns_failing: Gauge::default(),
+            thanos_up: Gauge::default(),
+            thanos_stores: Family::default(),
+            thanos_missing: Gauge::default(),
         };
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Version of the agent", build);
@@ -89,6 +101,8 @@ impl Metrics {
         registry.register("applied_timestamp_seconds", "When the file was last put in place", applied);
         registry.register("endpoints", "Endpoints in the file", metrics.endpoints.clone());
         registry.register("source_up", "Whether the source can be read", metrics.source_up.clone());
+        let present = metrics.source_present.clone();
+        registry.register("source_present", "Whether the source has a document", present);
         let generation = metrics.source_generation.clone();
         registry.register("source_generation", "Generation that the source showed last", generation);
         let active = metrics.active_source.clone();
@@ -124,6 +138,11 @@ impl Metrics {
         registry.register("self_heal", "Repairs of a file that someone altered", metrics.self_heal.clone());
         let failing = metrics.dns_failing.clone();
         registry.register("dns_failing", "Addresses that Thanos cannot look up, at most 5 are told", failing);
+        let up = metrics.thanos_up.clone();
+        registry.register("thanos_up", "Whether Thanos tells which stores it has", up);
+        registry.register("thanos_stores", "Stores that Thanos lists", metrics.thanos_stores.clone());
+        let missing = metrics.thanos_missing.clone();
+        registry.register("thanos_missing", "Plain addresses of the file that Thanos does not list", missing);
         metrics
     }
 }

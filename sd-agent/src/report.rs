@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// State of one agent. Fields are only ever added; a reader ignores what it does not know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// What the file holds; none until the first valid document.
@@ -23,6 +23,50 @@ pub struct Report {
     /// can tell because Thanos' metrics cannot be read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dns_failing: Vec<DnsFailing>,
+    /// Why the file cannot be written, as long as it cannot: it then holds what [`Self::applied`] says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cannot_write: Option<CannotWrite>,
+    /// What Thanos serves; none before it was asked, and when nobody asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thanos: Option<ThanosReport>,
+}
+
+/// A file that cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CannotWrite {
+    /// One word, as in the metric; `lock` when another agent holds the folder.
+    pub step: String,
+    /// For people.
+    pub message: String,
+}
+
+/// Entries of [`ThanosReport::missing_addresses`] at most.
+pub const MAX_MISSING: usize = 5;
+
+/// What the Thanos of this pod serves, by its own list of stores.
+///
+/// Only an address that stands in the file as plain `host:port` can be found there again. What is behind a name that
+/// Thanos looks up is listed by its addresses: it counts in `healthy` and `unhealthy` only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThanosReport {
+    /// Why Thanos cannot be asked; all numbers are 0 then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Stores that Thanos lists and reaches, from wherever it has them.
+    pub healthy: usize,
+    /// Stores that Thanos lists and does not reach.
+    pub unhealthy: usize,
+    /// Plain addresses of the file that Thanos lists and reaches.
+    pub served: usize,
+    /// Plain addresses of the file that Thanos lists and does not reach.
+    pub failing: usize,
+    /// Plain addresses of the file that Thanos does not list: it has not read the file yet, or never reached them.
+    pub missing: usize,
+    /// The first of those that are missing, sorted, at most [`MAX_MISSING`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing_addresses: Vec<String>,
 }
 
 /// Entries of [`Report::dns_failing`] at most.
@@ -42,6 +86,9 @@ pub struct DnsFailing {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Applied {
+    /// `owner` of its `meta.json`: the UID of the ThanosQuery. Empty from an agent that does not tell it.
+    #[serde(default)]
+    pub owner: String,
     /// `generation` of its `meta.json`.
     pub generation: u64,
     /// `sha256` of its `meta.json`.

@@ -41,6 +41,8 @@ pub struct Timing {
     pub dns_round: Duration,
     /// When a look-up counts as failing, and when that is over.
     pub dns_spans: Spans,
+    /// How often Thanos is asked which stores it has.
+    pub stores_tick: Duration,
 }
 
 // === impl Timing ===
@@ -64,6 +66,7 @@ impl Default for Timing {
             missing_retry: (seconds(1), seconds(5)),
             dns_tick: seconds(10),
             dns_round: seconds(60),
+            stores_tick: seconds(10),
             dns_spans: Spans { quiet: seconds(30), persists: seconds(20), others: seconds(60) },
         }
     }

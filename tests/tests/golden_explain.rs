@@ -13,6 +13,7 @@ use k8s_openapi::api::{
 };
 use kube::ResourceExt as _;
 use operator::{
+    cluster_version::ClusterVersion,
     config::Config,
     discovery::Watched,
     explain::{Answer, Explanation, Found, Listed, PodFound, explained, json, table},
@@ -142,6 +143,7 @@ fn found(case: &Path) -> Found {
         missing_namespaces: vec![],
         config_map,
         deployment,
+        cluster: ClusterVersion::default(),
         unread: vec![],
     }
 }

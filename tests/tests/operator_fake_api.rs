@@ -2,6 +2,12 @@
 
 mod fake_api;
 
+#[path = "fake_api/cases_agentless.rs"]
+mod agentless;
+#[path = "fake_api/cases_agents.rs"]
+mod agents;
+#[path = "fake_api/cases_cluster_version.rs"]
+mod cluster_version;
 #[path = "fake_api/cases_dns.rs"]
 mod dns;
 #[path = "fake_api/cases_endpoints.rs"]

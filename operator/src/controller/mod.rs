@@ -12,6 +12,7 @@ use crds::{
     names::{
         annotations::ACCEPT_DEFAULTS,
         pod::{FRONTEND_CONTAINER, QUERY_CONTAINER},
+        reasons::INVALID_FIELD,
     },
 };
 use kube::{
@@ -28,6 +29,7 @@ use memory::{config_maps, known_generation};
 use crate::{
     apply::{self, ApplyError, Outcome, Pace, Reverts, Turns},
     clock::{self, Clock},
+    cluster_version::{Cluster, ClusterVersion},
     config::Config,
     discovery::{Namespaces, discover, query_service},
     events::Events,
@@ -48,6 +50,8 @@ pub struct Context {
     pub config: Config,
     /// The namespaces that it works in.
     pub scopes: Vec<Scope>,
+    /// The release of the cluster.
+    pub cluster: Arc<Cluster>,
     /// What is watched.
     pub indices: Indices,
     /// Wakes ThanosQuery objects.
@@ -84,7 +88,9 @@ async fn steps(query: &ThanosQuery, context: &Context) -> Result<Action, Error> 
         context.end_turn(&own);
         return Ok(Action::await_change());
     }
-    let run = Run { query, context, handle: &handle };
+    // It is asked for at the start, and its answer wakes us.
+    let Some(cluster) = context.cluster.version() else { return Ok(Action::await_change()) };
+    let run = Run { query, context, handle: &handle, cluster };
     if query.spec.paused == Some(true) && !query.is_taken_over() {
         context.end_turn(&own);
         context.looked_at(&own);
@@ -110,13 +116,14 @@ struct Run<'a> {
     query: &'a ThanosQuery,
     context: &'a Context,
     handle: &'a Arc<QueryHandle>,
+    cluster: ClusterVersion,
 }
 
 // === impl Run ===
 
 impl Run<'_> {
     async fn endpoints_and_objects(&self, state: &mut QueryState) -> Result<Action, Error> {
-        let Self { query, context, handle } = self;
+        let Self { query, context, handle, cluster: _ } = self;
         let seen = Seen::of(query);
         let is_first = state.seen.is_none();
         if is_first && memory::has_given_way(query) {
@@ -132,11 +139,11 @@ impl Run<'_> {
         }
         let names = match Names::of(query) {
             Ok(names) => names,
-            Err(error) => return self.refuse(state, error.to_string()).await,
+            Err(error) => return self.refuse(state, INVALID_FIELD, error.to_string()).await,
         };
         let namespaces = match Namespaces::of(query) {
             Ok(namespaces) => namespaces,
-            Err(error) => return self.refuse(state, error.to_string()).await,
+            Err(error) => return self.refuse(state, INVALID_FIELD, error.to_string()).await,
         };
         let mut conflicts = 0;
         loop {
@@ -155,7 +162,7 @@ impl Run<'_> {
             // 2. discovery (pure)
             let discovery = match discover(query, &watched) {
                 Ok(discovery) => discovery,
-                Err(error) => return self.refuse(state, error.to_string()).await,
+                Err(error) => return self.refuse(state, INVALID_FIELD, error.to_string()).await,
             };
             self.wake_around(state, &discovery.loops);
             let query_services = snapshot::query_services(&context.indices, &names.namespace);
@@ -178,11 +185,12 @@ impl Run<'_> {
                 remembered: state.remembered.as_deref(),
                 running,
                 query_service,
+                cluster: self.cluster,
             };
             let now = context.clock.now();
             let plan = match plan::plan(query, &discovery, &known, &context.config, now) {
                 Ok(plan) => plan,
-                Err(error) => return self.refuse(state, error.to_string()).await,
+                Err(error) => return self.refuse(state, error.reason(), error.to_string()).await,
             };
             let running = known.running;
             state.remembered = Some(Arc::clone(&plan.remembered));

@@ -76,16 +76,22 @@ impl Run<'_> {
     }
 
     /// The spec asks for something that cannot be done: nothing is touched, and the user is told.
-    pub(super) async fn refuse(&self, state: &mut QueryState, message: String) -> Result<Action, Error> {
+    pub(super) async fn refuse(
+        &self,
+        state: &mut QueryState,
+        reason: &'static str,
+        message: String,
+    ) -> Result<Action, Error> {
         // The status that tells it may have to wait, and then this is asked again.
         let is_news = state.refused.replace(message.clone()).as_ref() != Some(&message);
         if is_news && !self.old_status(state).conditions.iter().any(|condition| condition.message == message)
         {
-            self.context.events.send(&reference(self.query), &Happened::InvalidField(message.clone()));
+            let happened = Happened::Refused { reason, message: message.clone() };
+            self.context.events.send(&reference(self.query), &happened);
         }
         self.context.end_turn(&query_ref(self.query));
         self.context.looked_at(&query_ref(self.query));
-        self.finish(state, Progress::Refused(message), None).await
+        self.finish(state, Progress::Refused { reason, message }, None).await
     }
 
     pub(super) async fn finish(
@@ -94,7 +100,7 @@ impl Run<'_> {
         progress: Progress<'_>,
         again: Option<Duration>,
     ) -> Result<Action, Error> {
-        let Self { query, context, handle } = self;
+        let Self { query, context, handle, cluster: _ } = self;
         let agents = handle.agents.lock().clone();
         let old = self.old_status(state);
         let is_done = matches!(progress, Progress::Done { .. });

@@ -96,6 +96,7 @@ fn planned(found: &Found, config: &Config, now: Timestamp) -> Result<(Discovery,
         config_map: found.config_map.as_ref(),
         remembered: remembered.as_ref(),
         running: Running { querier, ..Running::default() },
+        cluster: found.cluster,
         ..Known::default()
     };
     let plan = plan(query, &discovery, &known, config, now).map_err(|error| error.to_string())?;

@@ -12,7 +12,7 @@ use sd_agent::Report;
 use serde::Deserialize;
 
 use super::Unread;
-use crate::{discovery::Watched, watch::StoreApiService};
+use crate::{cluster_version::ClusterVersion, discovery::Watched, watch::StoreApiService};
 
 /// What was read.
 #[derive(Clone, Debug)]
@@ -31,6 +31,8 @@ pub struct Found {
     pub deployment: Option<Deployment>,
     /// Their pods.
     pub pods: Vec<PodFound>,
+    /// The release of the cluster.
+    pub cluster: ClusterVersion,
     /// What could not be read.
     pub unread: Vec<Unread>,
 }

@@ -3,7 +3,11 @@
 use crds::names::pod::AGENT_CONTAINER;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
-use sd_agent::{Address, DnsFailing, EndpointType, Meta, Report, address::Lookup, report::MAX_FAILING};
+use sd_agent::{
+    Address, DnsFailing, EndpointType, Meta, Report,
+    address::Lookup,
+    report::{CannotWrite, MAX_FAILING},
+};
 
 use super::{Answer, Found, PodExplained, PodFound, PodsExplained, Source, StoreListed, in_use::InUse};
 use crate::plan::endpoint_flag;
@@ -71,7 +75,18 @@ fn pod_explained(found: &PodFound, in_use: &InUse<'_>) -> PodExplained {
 }
 
 fn report_explained(report: &Report, wanted: Option<&Meta>, explained: &mut PodExplained) {
-    let Report { applied, thanos_version: _, flagged, api, mount, refused, dns_failing } = report;
+    // What Thanos serves is asked of Thanos itself here.
+    let Report {
+        applied,
+        thanos_version: _,
+        flagged,
+        api,
+        mount,
+        refused,
+        dns_failing,
+        cannot_write,
+        thanos: _,
+    } = report;
     explained.generation = applied.as_ref().map(|applied| applied.generation);
     // One that is newer was written while we read.
     explained.has_document = wanted.map(|wanted| {
@@ -89,6 +104,9 @@ fn report_explained(report: &Report, wanted: Option<&Meta>, explained: &mut PodE
     for DnsFailing { address, error } in dns_failing.iter().take(MAX_FAILING) {
         let name = address.as_deref().unwrap_or("a name that it cannot tell");
         explained.agent_problems.push(format!("look-up of {name} fails: {error}"));
+    }
+    if let Some(CannotWrite { step, message }) = cannot_write {
+        explained.agent_problems.push(format!("cannot write the file ({step}): {message}"));
     }
     if let Some(refused) = refused {
         explained

@@ -24,6 +24,7 @@ use serde_json::json;
 use super::{Found, Unread, asking::ask};
 use crate::{
     arguments::DiscoveryArguments,
+    cluster_version::ClusterVersion,
     discovery::{Namespaces, Rights, Watched, owner_of},
     plan::Names,
     snapshot::{ReadError, answered, get},
@@ -159,9 +160,10 @@ pub async fn read(
         others,
     };
     let missing_namespaces = in_reach.missing;
-    let pods = ask(client, pods).await;
-    let unread = reader.unread;
-    Ok(Found { query, watched, elsewhere, missing_namespaces, config_map, deployment, pods, unread })
+    // Who cannot read it is told what a cluster that is new enough does, as the operator does then.
+    let (pods, cluster) = tokio::join!(ask(client, pods), ClusterVersion::read(client));
+    let (cluster, unread) = (cluster.unwrap_or_default(), reader.unread);
+    Ok(Found { query, watched, elsewhere, missing_namespaces, config_map, deployment, pods, cluster, unread })
 }
 
 async fn thanos_query(client: &Client, namespace: &str, name: &str) -> Result<ThanosQuery, ExplainError> {

@@ -27,8 +27,10 @@ pub struct Agent<'a> {
     pub config: &'a Config,
     /// Release the file is rendered for.
     pub version: ThanosVersion,
-    /// Where its Thanos has metrics.
+    /// Where its Thanos has metrics and its API.
     pub http: listen::Address,
+    /// Before the paths of the API.
+    pub route_prefix: &'a str,
 }
 
 // A document is at most 3 MiB; the folder holds the file, its successor, and the kept state (2 MiB) with its own.
@@ -52,6 +54,7 @@ impl Agent<'_> {
             format!("--listen=0.0.0.0:{}", pod::AGENT_PORT),
             format!("--thanos-metrics-url=http://127.0.0.1:{}{METRICS}", self.http.port),
         ];
+        args.extend(self.stores_url().map(|url| format!("--thanos-stores-url={url}")));
         args.extend(flags.iter().map(|flag| format!("--flagged={}", flag.address)));
         let mut mounts = vec![
             mount(pod::SOURCE_VOLUME, pod::SOURCE_FOLDER, true),
@@ -89,6 +92,16 @@ impl Agent<'_> {
             termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
             ..Container::default()
         }
+    }
+
+    // An agent that cannot read its arguments does not start, so what a user writes must not get there as it stands.
+    fn stores_url(&self) -> Option<String> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+        let prefix = self.route_prefix.trim_end_matches('/');
+        prefix
+            .chars()
+            .all(is_plain)
+            .then(|| format!("http://127.0.0.1:{}{prefix}/api/v1/stores", self.http.port))
     }
 
     /// The agent's volumes, or the kubelet's file where there is no agent.

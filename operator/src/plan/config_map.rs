@@ -5,11 +5,11 @@ use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::ConfigMap};
 use sd_agent::{
     Address, Meta, Payload, ThanosVersion,
-    payload::{META_KEY, TooLarge, sha256_hex},
+    payload::{self, META_KEY, sha256_hex},
     render::render,
 };
 
-use super::{Delivery, Endpoints, Known, Remembered, Workload};
+use super::{Delivery, Endpoints, Known, Remembered, Workload, removal::ROOM};
 
 /// The ConfigMap for `endpoints`, and those of earlier names that pods still read, with the same document.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,6 +35,26 @@ pub struct Written<'a> {
     pub now: Timestamp,
 }
 
+/// The endpoints do not fit into a ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooLarge {
+    /// The document.
+    #[error(transparent)]
+    Document(#[from] payload::TooLarge),
+    /// Thanos' own file, which cannot be packed.
+    #[error(
+        "{count} endpoints take {bytes} bytes in the file that Thanos reads, and a ConfigMap holds {ROOM}: let the agent \
+         bring them, for which they are packed (spec.serviceDiscovery.agent.enabled: true), or split the stores over \
+         several ThanosQuery objects; the endpoints that are there stay"
+    )]
+    File {
+        /// Endpoints in the document.
+        count: usize,
+        /// Of all values.
+        bytes: usize,
+    },
+}
+
 /// The ConfigMaps for `endpoints`, and for the next plan what it shall remember.
 ///
 /// While the document is the one that is there, it and its envelope stay byte for byte; else the generation grows.
@@ -53,9 +73,13 @@ pub fn config_maps(
     if !is_wanted && former.is_empty() {
         return Ok(ConfigMaps::default());
     }
-    let payload = payload(workload, endpoints, known, now)?;
+    let payload = payload_for(workload, endpoints, known, now)?;
     let config_map = |name: &str, mut payload: Payload| {
         remembered.put_into(&mut payload);
+        if size(&payload) > ROOM {
+            // What was packed into it earlier gives way.
+            Remembered::take_from(&mut payload);
+        }
         let metadata = workload.object_meta(name);
         let mut config_map = ConfigMap { metadata, ..ConfigMap::default() };
         set_payload(&mut config_map, payload);
@@ -66,12 +90,29 @@ pub fn config_maps(
         .map(|former| config_map(former.metadata.name.as_deref().unwrap_or_default(), payload.clone()))
         .collect();
     let mut payload = payload;
-    if delivery == Delivery::Kubelet {
+    // Both forms, as long as there are pods for either: of agents by the document, of the kubelet by the file.
+    let has_kubelets_pods =
+        known.running.querier.has_kubelets_file && known.config_map.is_some_and(has_thanos_own_file);
+    if delivery == Delivery::Kubelet || delivery != Delivery::Flags && has_kubelets_pods {
         let flags: Vec<Address> = endpoints.flags.iter().map(|flag| flag.address.clone()).collect();
-        payload.data.insert(pod::FILE_NAME.to_owned(), render(&endpoints.document, version, &flags).text);
+        let mut both = payload.clone();
+        Remembered::take_from(&mut both);
+        both.data.insert(pod::FILE_NAME.to_owned(), render(&endpoints.document, version, &flags).text);
+        let bytes = size(&both);
+        if bytes <= ROOM {
+            payload.data.extend(both.data.remove_entry(pod::FILE_NAME));
+        } else if delivery == Delivery::Kubelet {
+            return Err(TooLarge::File { count: endpoints.document.endpoints().len(), bytes });
+        }
     }
     let wanted = is_wanted.then(|| config_map(&workload.names.config_map, payload));
     Ok(ConfigMaps { wanted, former })
+}
+
+/// All values together, in bytes.
+pub fn size(payload: &Payload) -> usize {
+    let texts = payload.data.values().map(String::len);
+    texts.chain(payload.binary_data.values().map(Vec::len)).sum()
 }
 
 /// Whether the kubelet brings its content to Thanos as it stands. It cannot be kept up for old pods: it leaves out what
@@ -80,12 +121,12 @@ pub fn has_thanos_own_file(config_map: &ConfigMap) -> bool {
     config_map.data.iter().flatten().any(|(key, _)| key == pod::FILE_NAME)
 }
 
-fn payload(
+fn payload_for(
     workload: &Workload<'_>,
     endpoints: &Endpoints,
     known: &Known<'_>,
     now: Timestamp,
-) -> Result<Payload, TooLarge> {
+) -> Result<Payload, payload::TooLarge> {
     let owner = workload.query.metadata.uid.clone().unwrap_or_default();
     // Of several the newest: under a new name the order goes on.
     let live = known

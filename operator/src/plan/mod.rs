@@ -35,7 +35,7 @@ mod together;
 
 use std::sync::Arc;
 
-use crds::{ThanosQuery, query_frontend::QueryFrontendSpec, service_discovery::Resolve};
+use crds::{ThanosQuery, names::reasons, query_frontend::QueryFrontendSpec, service_discovery::Resolve};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -46,7 +46,7 @@ use k8s_openapi::api::{
 use sd_agent::{ThanosVersion, payload::sha256_hex};
 use serde_json::json;
 
-pub use config_map::{ConfigMaps, has_thanos_own_file, meta_of, payload_of, set_payload};
+pub use config_map::{ConfigMaps, TooLarge, has_thanos_own_file, meta_of, payload_of, set_payload};
 pub use endpoints::{Endpoints, Flag, StrictPods};
 pub use image::{Image, VersionError};
 pub use meta::{Layer, NameError, Names, Workload};
@@ -62,6 +62,7 @@ use endpoints::{next_to_go, with_missing_pods};
 use removal::{Guarded, guarded};
 
 use crate::{
+    cluster_version::ClusterVersion,
     config::Config,
     discovery::{Discovery, QueryServiceChoice, QueryServiceError},
 };
@@ -82,6 +83,8 @@ pub struct Known<'a> {
     pub running: Running,
     /// The query Service that the frontend shall ask, when there is a frontend.
     pub query_service: Option<Result<QueryServiceChoice, QueryServiceError>>,
+    /// Release of the cluster.
+    pub cluster: ClusterVersion,
 }
 
 /// Everything that shall exist. `apply` destructures it without `..`: a new field does not compile until it is
@@ -137,8 +140,18 @@ pub enum PlanError {
     Document(#[from] sd_agent::document::DocumentError),
     /// The endpoints do not fit into a ConfigMap.
     #[error(transparent)]
-    TooLarge(#[from] sd_agent::payload::TooLarge),
+    TooLarge(#[from] TooLarge),
+    /// The cluster does not know native sidecars.
+    #[error(
+        "the agent is a native sidecar, which Kubernetes has from 1.29 on, and this cluster is {0}: set \
+         spec.serviceDiscovery.agent.enabled: false (a change then takes about a minute), or \
+         spec.serviceDiscovery.mode: Flags, or upgrade the cluster; nothing was changed"
+    )]
+    ClusterTooOld(ClusterVersion),
 }
+
+const NO_SLEEP: &str = "has no pause before a container is stopped (Kubernetes has it from 1.30 on): a query that meets a \
+                        pod which is just going may fail; upgrade the cluster";
 
 const SLICES_AS_FLAGS: &str = "spec.serviceDiscovery.resolve: EndpointSlice has no effect in mode Flags, where every \
                                change of a pod would replace the queriers; names are used";
@@ -158,6 +171,9 @@ pub fn plan(
     let workload = Workload::queriers(query, &names);
     let image = Image::of(workload.common, known.running.querier.version.as_deref(), workload.layer.field())?;
     let delivery = Delivery::of(query);
+    if matches!(delivery, Delivery::Agent { .. }) && !known.cluster.has_native_sidecars() {
+        return Err(PlanError::ClusterTooOld(known.cluster));
+    }
     let (additional, problems) =
         endpoints::additional_endpoints(query, &names, image.version, &config.cluster_domain);
     let mut told = Told { problems, ..Told::default() };
@@ -178,7 +194,19 @@ pub fn plan(
         told.remarks.push(SLICES_AS_FLAGS.to_owned());
     }
 
-    let agent = agent::Agent { query, names: &names, config, version: image.version, http: listen.http };
+    if !known.cluster.has_sleep() {
+        told.remarks.push(format!("this cluster ({}) {NO_SLEEP}", known.cluster));
+    }
+
+    let prefix = listen::route_prefix(&args.args);
+    let agent = agent::Agent {
+        query,
+        names: &names,
+        config,
+        version: image.version,
+        http: listen.http,
+        route_prefix: &prefix,
+    };
     let sidecars = match delivery {
         Delivery::Agent { api } => vec![agent.container(api, &endpoints.flags)],
         Delivery::Kubelet | Delivery::Flags => vec![],
@@ -188,6 +216,7 @@ pub fn plan(
         sidecars,
         volumes: agent.volumes(delivery),
         drain_seconds: drain::drain_seconds(&args.args, &[drain::HTTP_GRACE, drain::GRPC_GRACE]),
+        has_sleep: known.cluster.has_sleep(),
     };
     let inputs = [image.reference.clone()];
     let template = pod.template(&workload, &mut told.problems);
@@ -200,7 +229,6 @@ pub fn plan(
         deployment: Some(deployment::deployment(&workload, template, &replicas, &inputs)),
     };
 
-    let prefix = listen::route_prefix(&args.args);
     let frontend = query.spec.query_frontend.as_ref().and_then(|spec| {
         let asked = Asked { names: &names, queriers: &listen, prefix: &prefix, image: &image };
         frontend_plan(query, spec, &asked, known, config, &mut told)
@@ -304,6 +332,7 @@ fn frontend_plan(
             sidecars: vec![],
             volumes: frontend::cache_volume(spec).into_iter().collect(),
             drain_seconds: drain::drain_seconds(&args.args, &[drain::HTTP_GRACE]),
+            has_sleep: known.cluster.has_sleep(),
         };
         let template = pod.template(&workload, &mut told.problems);
         deployment::deployment(&workload, template, &replicas, &[image.reference, url])
@@ -321,6 +350,19 @@ fn frontend_plan(
 fn wants_balanced(query: &ThanosQuery, known: &Known<'_>, has_frontend: bool) -> bool {
     let is_asked = has_frontend && !matches!(known.query_service, Some(Ok(QueryServiceChoice::Other { .. })));
     is_asked || query.spec.common.service.as_ref().is_some_and(|service| service.type_.is_some())
+}
+
+// === impl PlanError ===
+
+impl PlanError {
+    /// The word for it in conditions and Events.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::TooLarge(_) => reasons::TOO_LARGE,
+            Self::ClusterTooOld(_) => reasons::CLUSTER_TOO_OLD,
+            Self::Name(_) | Self::Version(_) | Self::Document(_) => reasons::INVALID_FIELD,
+        }
+    }
 }
 
 // === impl Known ===

@@ -26,6 +26,8 @@ pub struct Pod {
     pub volumes: Vec<Volume>,
     /// How long Thanos may take to finish its queries.
     pub drain_seconds: i64,
+    /// Whether the cluster knows how to sleep before a container is stopped.
+    pub has_sleep: bool,
 }
 
 /// Keeps serving this long after the pod is marked as going, so that clients have left before the port closes.
@@ -40,7 +42,7 @@ const LONGEST_NAME: usize = 63;
 impl Pod {
     /// The template of `workload`; what of its wishes is left out is told in `problems`.
     pub fn template(self, workload: &Workload<'_>, problems: &mut Vec<String>) -> PodTemplateSpec {
-        let Self { mut thanos, sidecars, mut volumes, drain_seconds } = self;
+        let Self { mut thanos, sidecars, mut volumes, drain_seconds, has_sleep } = self;
         let common = workload.common;
         let mut additions = Additions { section: workload.layer.field(), problems };
 
@@ -68,7 +70,7 @@ impl Pod {
 
         let grace =
             common.termination_grace_period_seconds.unwrap_or(LEAVE_SECONDS + drain_seconds + SLACK_SECONDS);
-        thanos.lifecycle = leave(grace);
+        thanos.lifecycle = leave(grace).filter(|_| has_sleep);
 
         // The user's run first: a sidecar may need what they set up.
         let mut containers = vec![thanos];
@@ -306,7 +308,7 @@ mod tests {
         };
         let sidecar = Container { name: pod::AGENT_CONTAINER.to_owned(), ..Container::default() };
         let volumes = vec![Volume { name: "sd".to_owned(), ..Volume::default() }];
-        let pod = Pod { thanos, sidecars: vec![sidecar], volumes, drain_seconds: 240 };
+        let pod = Pod { thanos, sidecars: vec![sidecar], volumes, drain_seconds: 240, has_sleep: true };
         let mut problems = Vec::new();
         let template = pod.template(&Workload::queriers(&query, &names), &mut problems);
         (template, problems)

@@ -1,10 +1,11 @@
 //! What runs now, as far as plans depend on it: the release of Thanos, who decides the number of pods, and where the
 //! frontend sends its queries.
 
-use k8s_openapi::api::apps::v1::Deployment;
+use crds::names::pod;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::PodSpec};
 
 use super::{Replicas, image::running_version};
-use crate::watch::Autoscaled;
+use crate::{apply::is_rolled_out, watch::Autoscaled};
 
 /// What runs of both workloads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct RunningWorkload {
     pub downstream_url: Option<String>,
     /// Who decides the number of pods; none before the first look.
     pub replicas: Option<Replicas>,
+    /// Whether there may be pods to which the kubelet brings Thanos' own file.
+    pub has_kubelets_file: bool,
 }
 
 const DOWNSTREAM: &str = "--query-frontend.downstream-url=";
@@ -62,6 +65,7 @@ impl RunningWorkload {
                 .and_then(|args| args.iter().find_map(|arg| arg.strip_prefix(DOWNSTREAM)))
                 .map(str::to_owned),
             replicas: Some(Replicas::of(wanted, live, autoscaled)),
+            has_kubelets_file: live.is_some_and(|live| !is_rolled_out(live)) || pods.is_some_and(mounts_file),
         }
     }
 
@@ -69,4 +73,10 @@ impl RunningWorkload {
     pub fn replicas(&self, wanted: i32) -> Replicas {
         self.replicas.clone().unwrap_or_else(|| Replicas::of(wanted, None, &Autoscaled::None))
     }
+}
+
+// An agent's own folder is in memory.
+fn mounts_file(pods: &PodSpec) -> bool {
+    let mut volumes = pods.volumes.iter().flatten();
+    volumes.any(|volume| volume.name == pod::FILE_VOLUME && volume.projected.is_some())
 }

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sd_agent::{EndpointType, ThanosVersion};
 
 use super::{
-    agents::AgentAnswers,
+    agents::{AgentAnswers, Lag, Why},
     conditions::{Verdict, Wanted, merge, warning},
     dns::dns_failing,
     readiness::{Pods, readiness, waiting, workload},
@@ -24,6 +24,9 @@ use crate::{
 
 /// Services in `status.rejected` and `status.heldRemoval` at most.
 const SHOWN: usize = 20;
+
+/// Services or pods that a message names.
+const NAMED: usize = 3;
 
 /// What a status is made from.
 pub struct Findings<'a> {
@@ -46,7 +49,12 @@ pub enum Progress<'a> {
     /// `spec.paused`: nothing was looked at.
     Paused,
     /// The spec asks for something that cannot be done: nothing was touched.
-    Refused(String),
+    Refused {
+        /// One word.
+        reason: &'static str,
+        /// For people.
+        message: String,
+    },
     /// Everything was looked at or done.
     Done {
         /// Which Services count.
@@ -83,17 +91,19 @@ pub fn compute(findings: &Findings<'_>) -> ThanosQueryStatus {
         Progress::Paused => {
             keep = old.conditions.iter().map(|condition| condition.type_.as_str()).collect();
         }
-        Progress::Refused(message) => {
+        Progress::Refused { reason, message } => {
             // What is held stays held.
             keep.extend([conditions::ENDPOINTS_SYNCED, conditions::REMOVAL_HELD]);
             wanted.push(Wanted {
                 type_: conditions::READY,
                 status: Verdict::False,
-                reason: reasons::INVALID_FIELD,
+                reason,
                 message: message.clone(),
             });
-            wanted.push(warning(conditions::STALLED, reasons::INVALID_FIELD, message.clone()));
-            wanted.push(warning(conditions::INVALID, reasons::INVALID_FIELD, message.clone()));
+            wanted.push(warning(conditions::STALLED, reason, message.clone()));
+            if *reason == reasons::INVALID_FIELD {
+                wanted.push(warning(conditions::INVALID, reason, message.clone()));
+            }
         }
         Progress::Done {
             discovery,
@@ -204,7 +214,6 @@ fn warnings(
 
 /// The first three, and how many there are besides.
 fn first_few<'a>(services: impl Iterator<Item = &'a Rejected> + Clone) -> String {
-    const NAMED: usize = 3;
     let named: Vec<String> = services
         .clone()
         .take(NAMED)
@@ -260,7 +269,9 @@ fn endpoints_synced(summary: &Summary, agents: &AgentAnswers) -> (Wanted, Option
             (wanted(Verdict::True, reasons::FLAGS, "every endpoint is a flag of the pods".to_owned()), None)
         }
         (Delivery::Kubelet, _) => {
-            let message = "there is no agent: the kubelet brings a change into the pods in about a minute";
+            let message = "there is no agent: the kubelet brings a change into the pods in about a minute, and while the \
+                           type of an endpoint or the version of Thanos changes, a pod may miss endpoints until it is \
+                           replaced";
             (wanted(Verdict::Unknown, reasons::DELIVERED_BY_KUBELET, message.to_owned()), None)
         }
         (Delivery::Agent { .. }, None) => {
@@ -269,18 +280,22 @@ fn endpoints_synced(summary: &Summary, agents: &AgentAnswers) -> (Wanted, Option
         (Delivery::Agent { .. }, Some(document)) => {
             let tally = agents.tally(document);
             let text = format!("{}/{}", tally.synced, tally.pods);
-            let message =
+            let mut message =
                 format!("{} of {} pods have generation {}", tally.synced, tally.pods, document.generation);
-            let condition = if tally.pods > 0 && tally.synced == tally.pods {
-                wanted(Verdict::True, reasons::SYNCED, message)
-            } else if tally.behind == 0 {
-                wanted(
-                    Verdict::Unknown,
-                    reasons::UNKNOWN,
-                    format!("{message}; {} did not answer", tally.silent),
-                )
-            } else {
-                wanted(Verdict::False, reasons::SYNCING, message)
+            let lagging = agents.lagging(document);
+            for Lag { pod, said, .. } in lagging.iter().take(NAMED) {
+                message.push_str(&format!("; {pod} {said}"));
+            }
+            if let more @ 1.. = lagging.len().saturating_sub(NAMED) {
+                message.push_str(&format!("; and {more} more"));
+            }
+            let condition = match lagging.first().map(|first| first.why) {
+                None if tally.pods > 0 => wanted(Verdict::True, reasons::SYNCED, message),
+                None | Some(Why::Silent) => wanted(Verdict::Unknown, reasons::UNKNOWN, message),
+                Some(Why::CannotWrite) => wanted(Verdict::False, reasons::CANNOT_WRITE, message),
+                Some(Why::Refused) => wanted(Verdict::False, reasons::DOCUMENT_REFUSED, message),
+                Some(Why::CannotRead) => wanted(Verdict::False, reasons::CANNOT_READ, message),
+                Some(Why::Behind) => wanted(Verdict::False, reasons::SYNCING, message),
             };
             (condition, Some(text))
         }

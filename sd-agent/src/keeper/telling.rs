@@ -96,20 +96,23 @@ impl Teller {
     }
 
     pub fn written(&mut self) {
+        self.board.can_write();
         if self.write_trouble.clear() {
             tracing::info!(file = %self.file.display(), "the file can be written again");
         }
     }
 
     pub fn not_written(&mut self, error: &PutError) {
-        self.count_error(match error {
+        let step = match error {
             PutError::Render(_) => "render",
             PutError::Publish(error) => error.step.as_str(),
-        });
+        };
+        self.count_error(step);
         let why = chain(error);
         if self.write_trouble.is_news(&why) {
             tracing::warn!(why, "cannot write the file, the old one stays; trying again");
         }
+        self.board.cannot_write(step, &why);
         self.board.trouble(Some(why));
     }
 
@@ -176,6 +179,7 @@ impl Teller {
     fn in_file(&self, InFile { meta, endpoints, origin, since }: InFile<'_>) {
         self.board.update(|report| {
             report.applied = Some(Applied {
+                owner: meta.owner.clone(),
                 generation: meta.generation,
                 sha256: meta.sha256.clone(),
                 endpoints: meta.count,

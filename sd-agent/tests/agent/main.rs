@@ -3,6 +3,7 @@
 
 mod fake_api;
 mod scripted_api;
+mod status;
 mod support;
 mod timed;
 mod writer;

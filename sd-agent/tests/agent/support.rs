@@ -312,6 +312,7 @@ pub fn quick() -> Timing {
         reconnect: millis(50),
         missing_retry: (millis(30), millis(30)),
         dns_tick: millis(20),
+        stores_tick: millis(20),
         dns_spans: Spans { quiet: millis(200), persists: millis(100), others: millis(300) },
         ..Timing::default()
     }

@@ -13,6 +13,8 @@
 //! ```
 
 mod adoption;
+mod agentless;
+mod agents;
 mod bad_input;
 mod case;
 mod discovery;
@@ -48,6 +50,8 @@ pub fn all() -> Vec<Case> {
         bad_input::cases(),
         handover::cases(),
         modes::cases(),
+        agents::cases(),
+        agentless::cases(),
         removals::cases(),
         discovery::cases(),
         namespaces::cases(),

@@ -10,7 +10,8 @@ use http::{
 /// A request without its body.
 #[derive(Clone, Debug)]
 pub struct Ask {
-    /// `get`, `list`, `watch`, `patch`, `post`, `delete`, or `discover` for which kinds there are.
+    /// `get`, `list`, `watch`, `patch`, `post`, `delete`, or `discover` for which kinds there are, `ask` for
+    /// the version.
     pub verb: &'static str,
     /// None: all namespaces.
     pub namespace: Option<String>,
@@ -43,9 +44,13 @@ impl Ask {
             .map(|(key, value)| (key.to_owned(), decoded(value)))
             .collect();
         let mut path = request.uri().path().split('/').filter(|part| !part.is_empty()).map(str::to_owned);
-        // `/api/<version>/…` or `/apis/<group>/<version>/…`
-        let parts = if path.next().as_deref() == Some("api") { 1 } else { 2 };
-        let version: Vec<String> = path.by_ref().take(parts).collect();
+        // `/api/<version>/…` or `/apis/<group>/<version>/…`; `/version` has nothing more.
+        let first = path.next();
+        let parts = if first.as_deref() == Some("api") { 1 } else { 2 };
+        let version: Vec<String> = match first.as_deref() {
+            Some("version") => vec!["version".to_owned()],
+            _ => path.by_ref().take(parts).collect(),
+        };
         let plural = path.next();
         let is_discovery = plural.is_none();
         let mut plural = plural.unwrap_or_else(|| version.join("/"));
@@ -62,6 +67,7 @@ impl Ask {
         let name = name.or_else(|| path.next());
         let is_watch = parameters.iter().any(|(key, value)| key == "watch" && value == "true");
         let verb = match *request.method() {
+            Method::GET if is_discovery && plural == "version" => "ask",
             Method::GET if is_discovery => "discover",
             Method::GET if is_watch => "watch",
             Method::GET if name.is_some() => "get",

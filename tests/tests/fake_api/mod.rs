@@ -4,6 +4,7 @@
 //! Every test runs on tokio's paused clock: time passes only while nobody has anything to do. So "nothing was
 //! written for ten minutes" takes no time and proves what it says.
 
+mod agent;
 mod ask;
 mod defaults;
 mod fault;
@@ -25,6 +26,7 @@ use kube::Client;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+pub use agent::Agent;
 pub use fault::Fault;
 pub use fixtures::{bad_store, namespace, pods_of, query, query_in, slice, store, store_in, strict};
 use managed::Writer;
@@ -259,6 +261,11 @@ impl FakeApi {
             keys.iter().for_each(|key| state.store.delete(key, None).expect("deleted"));
             state.installed.remove(plural);
         });
+    }
+
+    /// The release 1.x that the cluster says it is.
+    pub fn is_kubernetes(&self, minor: u32) {
+        self.server.change(|state| state.minor_version = Some(minor));
     }
 
     /// What a pod answers from now on through `pods/proxy`; the place is `namespace/pod:port/path`.

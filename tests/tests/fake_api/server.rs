@@ -53,6 +53,8 @@ pub struct State {
     pub pods: BTreeMap<String, String>,
     /// The optional kinds that are installed, by plural.
     pub installed: BTreeSet<String>,
+    /// The release 1.x that it says it is, when that is not a new one.
+    pub minor_version: Option<u32>,
 }
 
 /// A request as the log has it.
@@ -128,6 +130,7 @@ impl Server {
             name: ask.name.clone().unwrap_or_default(),
         };
         let result = match ask.verb {
+            "ask" => Ok(self.version()),
             "discover" => self.kinds(&ask.plural),
             _ if !self.state().has_kind(&ask.plural) => {
                 Err(Refusal(404, format!("the server has no {}", ask.plural)))
@@ -172,6 +175,12 @@ impl Server {
             Ok(object) => full(200, &object),
             Err(refusal) => refused(&refusal),
         }
+    }
+
+    fn version(&self) -> Value {
+        let minor = self.state().minor_version.unwrap_or(36).to_string();
+        json!({"major": "1", "minor": minor, "gitVersion": format!("v1.{minor}.0"), "gitCommit": "",
+            "gitTreeState": "", "buildDate": "", "goVersion": "", "compiler": "", "platform": ""})
     }
 
     /// The optional kinds that a group and version has; the others are asked for without a question.

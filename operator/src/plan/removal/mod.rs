@@ -15,4 +15,4 @@ mod selection;
 pub use guard::RemovalGuard;
 pub use guarded::{Guarded, guarded};
 pub use held::HeldRemoval;
-pub use remembered::{Missing, Remembered, RememberedError};
+pub use remembered::{Missing, ROOM, Remembered, RememberedError};

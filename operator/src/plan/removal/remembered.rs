@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::HeldRemoval;
 use crate::{
     discovery::ServiceName,
-    plan::{StrictPods, payload_of},
+    plan::{StrictPods, config_map::size, payload_of},
 };
 
 /// Key of the plain text, in `data`.
@@ -26,7 +26,7 @@ const GZIP_KEY: &str = "services.json.gz";
 /// The largest unpacked text, in bytes. It names the Services beside their addresses, so more than a document may have.
 const UNPACKED_LIMIT: usize = 16 * 1024 * 1024;
 /// All values of a ConfigMap together, in bytes; the API server's own limit is 1 MiB.
-const ROOM: usize = 1000 * 1024;
+pub const ROOM: usize = 1000 * 1024;
 /// The largest number of a removal: milliseconds since 1970, until the end of the year 9999.
 pub const LAST_NUMBER: u64 = 253_402_300_799_999;
 
@@ -115,10 +115,8 @@ impl Remembered {
         if text_in(payload).is_ok_and(|there| there.is_some_and(|there| there == text.as_bytes())) {
             return;
         }
-        payload.data.remove(KEY);
-        payload.binary_data.remove(GZIP_KEY);
-        let texts = payload.data.values().map(String::len);
-        let taken: usize = texts.chain(payload.binary_data.values().map(Vec::len)).sum();
+        Self::take_from(payload);
+        let taken = size(payload);
         let has_room = |bytes: usize| taken + bytes <= ROOM;
         if text.len() <= PLAIN_LIMIT {
             if has_room(text.len()) {
@@ -130,6 +128,12 @@ impl Remembered {
                 payload.binary_data.insert(GZIP_KEY.to_owned(), packed);
             }
         }
+    }
+
+    /// Takes it out of a payload.
+    pub fn take_from(payload: &mut Payload) {
+        payload.data.remove(KEY);
+        payload.binary_data.remove(GZIP_KEY);
     }
 
     /// The Services whose endpoints are held, with these.

@@ -65,6 +65,10 @@ fn with_waits(
     })
 }
 
+fn refused(reason: &'static str, message: &str) -> Progress<'static> {
+    Progress::Refused { reason, message: message.to_owned() }
+}
+
 fn condition<'a>(status: &'a ThanosQueryStatus, type_: &str) -> Option<(&'a str, &'a str)> {
     let found = status.conditions.iter().find(|condition| condition.type_ == type_)?;
     Some((&found.status, &found.reason))
@@ -97,7 +101,7 @@ fn a_removal_that_is_held_is_told_until_it_is_over_also_while_the_spec_is_refuse
     let refused = compute(&Findings {
         query: &query(),
         old: &status,
-        progress: Progress::Refused("no".into()),
+        progress: refused(reasons::INVALID_FIELD, "no"),
         rollout: None,
         agents: &AgentAnswers::default(),
         now: Timestamp::UNIX_EPOCH,
@@ -192,7 +196,7 @@ fn paused_objects_keep_what_was_said_of_their_pods_and_refused_ones_are_not_read
     let paused = with(Progress::Paused);
     assert_eq!(condition(&paused, "Paused"), Some(("True", "Paused")));
     assert_eq!(condition(&paused, "Ready"), Some(("True", "Available")));
-    let refused = with(Progress::Refused("spec.version: too old".into()));
+    let refused = with(refused(reasons::INVALID_FIELD, "spec.version: too old"));
     assert_eq!(condition(&refused, "Invalid"), Some(("True", "InvalidField")));
     assert_eq!(condition(&refused, "Ready"), Some(("False", "InvalidField")));
     assert_eq!(condition(&refused, "Stalled"), Some(("True", "InvalidField")));
