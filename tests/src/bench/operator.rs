@@ -84,13 +84,8 @@ impl Installed {
 
     /// Its memory in MiB; none when its processes cannot be seen from here.
     pub fn memory(&self) -> Option<f64> {
-        memory(&self.cluster, &self.pod, "thanos-operator")
+        process(&self.cluster, &self.pod, "thanos-operator")?.memory()
     }
-}
-
-/// Resident memory, in MiB, of the program `program` in `pod`; none when the node's processes cannot be seen.
-pub fn memory(cluster: &Cluster, pod: &Pod, program: &str) -> Option<f64> {
-    process(cluster, pod, program)?.memory()
 }
 
 /// The program `program` in `pod`; none when the node's processes cannot be seen.
