@@ -33,7 +33,7 @@ const SHARE: usize = 4;
 pub fn cases() -> Vec<Case> {
     vec![
         Case::exclusive(
-            "agent",
+            "node",
             "a change reaches a thousand agents, and a restart of the API server does not bring them all at once",
             thousand_agents,
         )

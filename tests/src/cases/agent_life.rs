@@ -36,13 +36,13 @@ const END: Duration = Duration::from_secs(180);
 pub fn cases() -> Vec<Case> {
     vec![
         Case::shared(
-            "agent",
+            "agent process",
             "an agent killed three times leaves its file and its Thanos as they are, and follows again",
             killed,
         )
         .only_on_own_cluster(),
         Case::shared(
-            "agent",
+            "agent process",
             "while a pod ends its agent still follows, and it outlives Thanos",
             outlives_thanos,
         )
@@ -93,21 +93,17 @@ async fn killed(world: World) -> Result<()> {
 
 /// Case 48.
 async fn outlives_thanos(world: World) -> Result<()> {
-    world.stores([Store::new("a"), Store::new("b").without_service()]).await?;
     let queriers = world.ready_thanos_query("global", "{replicas: 1}").await?;
-    queriers.every_pod_lists(&["a"]).await?;
     let pod = queriers.ready_pods().await?.into_iter().next().context("no Ready pod")?;
     let (thanos, agent) = (process(&pod, "thanos")?, process(&pod, AGENT_CONTAINER)?);
     let ends = Ends::watch(&world, &pod);
 
     world.api::<Pod>().delete(&pod.name_any(), &Default::default()).await?;
     // The pod serves for some seconds more, and its file is still right.
-    world.service(&StoreService::of("b")).await?;
-    eventually(FOLLOW, "the ending pod lists both stores", || async {
-        let listed = queriers.listed_by(&pod).await?;
-        let mut stores: Vec<&str> = listed.iter().filter_map(|one| one.store()).collect();
-        stores.sort_unstable();
-        if stores == ["a", "b"] { Ok(()) } else { bail!("{listed:?}") }
+    world.service(&StoreService::of("late")).await?;
+    eventually(FOLLOW, "the ending pod's agent has the new endpoint", || async {
+        let applied = queriers.agent_of(&pod).await?.applied.context("nothing applied")?;
+        if applied.endpoints == 1 { Ok(()) } else { bail!("{applied:?}") }
     })
     .await?;
     if !thanos.is_alive() {

@@ -25,7 +25,9 @@ const GROWTH: f64 = 1.0;
 
 /// The cases of this file.
 pub fn cases() -> Vec<Case> {
-    let soak = |name, pace| Case::shared("agent", name, move |world| soak(world, pace)).only_on_own_cluster();
+    let soak = |name, pace| {
+        Case::shared("agent process", name, move |world| soak(world, pace)).only_on_own_cluster()
+    };
     vec![
         soak(
             "after 600 changes as quickly as they are taken an agent has no more memory, files or left-overs than before",

@@ -28,7 +28,7 @@ const KUBELET: Duration = Duration::from_secs(240);
 pub fn cases() -> Vec<Case> {
     vec![
         Case::exclusive(
-            "agent",
+            "node",
             "with the node's disk full every agent follows, and the mount of its pod is not wiped",
             node_disk_full,
         )
