@@ -3,6 +3,7 @@
 //! `site` makes stores and queriers, `series` changes Services, `observer` writes down what is to be seen and when
 //! (`log`), `rows` makes of it what `table` prints.
 
+mod agents;
 mod conditions;
 mod crowd;
 mod log;
@@ -16,25 +17,33 @@ mod site;
 mod stats;
 mod table;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Result, bail};
+use crds::names::pod::AGENT_CONTAINER;
 use kube::Client;
 use serde::Serialize;
-use tokio::{signal::ctrl_c, time::sleep};
+use tokio::{
+    signal::ctrl_c,
+    time::{Instant, sleep},
+};
 
 use self::{
+    agents::AgentFigures,
     conditions::{Population, conditions},
     crowd::Crowd,
     log::Form,
     observer::Observers,
-    operator::{Installed, memory},
+    operator::{Installed, process},
     rest::Rest,
     rows::Measured,
     series::Series,
     site::Site,
 };
-use crate::cluster::{Cluster, Progress};
+use crate::{
+    cluster::{Cluster, Progress},
+    fixtures::{OsProcess, agent_processes::Place},
+};
 
 pub use self::table::{Row, markdown};
 
@@ -49,6 +58,10 @@ pub struct Options {
     pub rest: Duration,
     /// Services for the operator to remember.
     pub services: u32,
+    /// Agents without queriers that follow one document; 0 leaves them out.
+    pub agents: u32,
+    /// The agent's program on this machine; needed for those.
+    pub agent_program: Option<PathBuf>,
     /// Whether the namespaces stay.
     pub keep: bool,
     /// The namespace to make.
@@ -82,7 +95,11 @@ impl Options {
     /// How long it will take, about.
     pub fn duration(&self) -> Duration {
         let crowd = Duration::from_millis(20) * self.services;
-        series::duration(self.changes, self.step) * 2 + self.rest + AROUND + crowd
+        let agents = match self.agents {
+            0 => Duration::ZERO,
+            agents => AgentFigures::duration(agents),
+        };
+        series::duration(self.changes, self.step) * 2 + self.rest + AROUND + crowd + agents
     }
 }
 
@@ -146,17 +163,23 @@ async fn measure(
     let log = observers.stop().await;
 
     let step = progress.step(format!("{} s without changes", options.rest.as_secs()));
+    let mut agents = Vec::new();
+    for query in site.queries() {
+        let pods = site.pods_of(&query).await?;
+        agents.extend(pods.iter().filter_map(|pod| process(cluster, pod, AGENT_CONTAINER)));
+    }
+    let (resting, before_rest) = (Instant::now(), agents.iter().map(OsProcess::cpu).collect::<Vec<_>>());
     let rest = Rest::measure(site, operator, options.rest).await?;
+    let seconds = resting.elapsed().as_secs_f64();
+    let spent =
+        agents.iter().zip(before_rest).filter_map(|(agent, before)| agent.cpu()?.checked_sub(before?));
+    let agent_cpu = spent.map(|spent| spent.as_secs_f64() * 1000.0 / seconds).collect();
     step.done();
     let after = site.snapshot().await?;
 
     let population = Population::count(client).await?;
     let operator_memory = operator.memory();
-    let mut agent_memory = Vec::new();
-    for query in site.queries() {
-        let pods = site.pods_of(&query).await?;
-        agent_memory.extend(pods.iter().filter_map(|pod| memory(cluster, pod, "sd-agent")));
-    }
+    let agent_memory = agents.iter().filter_map(OsProcess::memory).collect();
     let crowded = if options.services > 0 {
         let step = progress.step(format!("{} more Services", options.services));
         crowd.fill(options.services).await?;
@@ -165,6 +188,18 @@ async fn measure(
         Some((options.services, operator.memory()))
     } else {
         None
+    };
+    let agents_alone = match &options.agent_program {
+        Some(program) if options.agents > 0 => {
+            let place = Place {
+                cluster: cluster.clone(),
+                client: client.clone(),
+                namespace: site.namespace().to_owned(),
+                program: program.clone(),
+            };
+            Some(AgentFigures::measure(&place, options.agents, progress).await?)
+        }
+        _ => None,
     };
     let now = Installed::find(cluster, client, &options.operator_namespace).await?;
     if now.name() != operator.name() {
@@ -183,6 +218,8 @@ async fn measure(
         population: population.text(),
         crowded,
         agent_memory,
+        agent_cpu,
+        agents_alone,
     };
     let mut doubts = measured.missing();
     doubts.extend(before.unchanged(&after).err().map(|error| error.to_string()));

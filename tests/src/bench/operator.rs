@@ -1,6 +1,6 @@
 //! The installed operator: what it counts, and how much memory it and the agents take.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Pod;
@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::probe::Probe;
 use crate::{
     cluster::{Cluster, DEPLOYMENT},
-    fixtures::pod_state::is_ready,
+    fixtures::{OsProcess, pod_state::is_ready},
 };
 
 /// The port of its metrics.
@@ -84,23 +84,13 @@ impl Installed {
 
     /// Its memory in MiB; none when its processes cannot be seen from here.
     pub fn memory(&self) -> Option<f64> {
-        memory(&self.cluster, &self.pod, "thanos-operator")
+        process(&self.cluster, &self.pod, "thanos-operator")?.memory()
     }
 }
 
-/// Resident memory, in MiB, of the program `program` in `pod`; none when the node's processes cannot be seen.
-pub fn memory(cluster: &Cluster, pod: &Pod, program: &str) -> Option<f64> {
-    let uid = pod.uid().filter(|_| cluster.is_own())?;
-    let processes = fs::read_dir("/proc").ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-    let mut found = processes.filter(|folder| {
-        let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap_or_default();
-        // The kernel keeps 15 bytes of a name.
-        read("comm").trim_end() == &program[..program.len().min(15)] && read("cgroup").contains(&uid)
-    });
-    let status = fs::read_to_string(found.next()?.join("status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: f64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kibibytes / 1024.0)
+/// The program `program` in `pod`; none when the node's processes cannot be seen.
+pub fn process(cluster: &Cluster, pod: &Pod, program: &str) -> Option<OsProcess> {
+    OsProcess::in_pod(pod, program).filter(|_| cluster.is_own())
 }
 
 // === impl Writes ===

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    agents::AgentFigures,
     log::{Change, Form, Kind, Log},
     operator::Writes,
     rest::Rest,
@@ -34,6 +35,10 @@ pub struct Measured {
     pub crowded: Option<(u32, Option<f64>)>,
     /// Every agent in MiB, after all changes.
     pub agent_memory: Vec<f64>,
+    /// What every agent spends on a core without changes, in milliseconds a second.
+    pub agent_cpu: Vec<f64>,
+    /// Agents without queriers; none when they were left out.
+    pub agents_alone: Option<AgentFigures>,
 }
 
 // === impl Measured ===
@@ -88,6 +93,15 @@ impl Measured {
             Goal::at_most(8.0),
             &self.agent_memory,
         ));
+        // What its container asks for: `cpu: 5m`.
+        let what = "agent CPU at rest, every pod";
+        rows.push(Row::samples(what, Unit::MillisecondsPerSecond, Goal::at_most(5.0), &self.agent_cpu));
+        if let Some(AgentFigures { large, agents, followed }) = &self.agents_alone {
+            let what = "agent memory with a 1 MB document";
+            rows.push(Row::one(what, Unit::Mebibytes, Goal::at_most(12.0), *large));
+            let what = format!("100 KB document changed → in the file of {agents} agents");
+            rows.push(Row::samples(what, Unit::Seconds, Goal::NONE, followed));
+        }
         rows
     }
 

@@ -27,6 +27,8 @@ pub enum Unit {
     Seconds,
     /// Memory.
     Mebibytes,
+    /// A share of one core.
+    MillisecondsPerSecond,
     /// Anything else.
     Count,
 }
@@ -90,6 +92,7 @@ impl Unit {
             Self::Seconds if value < 1.0 => format!("{:.0} ms", value * 1000.0),
             Self::Seconds => format!("{value:.2} s"),
             Self::Mebibytes => format!("{value:.1} MiB"),
+            Self::MillisecondsPerSecond => format!("{value:.1} ms/s"),
             Self::Count if value.fract() == 0.0 => format!("{value:.0}"),
             Self::Count => format!("{value:.2}"),
         }
@@ -101,6 +104,7 @@ impl Unit {
             Self::Seconds if value < 1.0 => format!("{} ms", value * 1000.0),
             Self::Seconds => format!("{value} s"),
             Self::Mebibytes => format!("{value} MiB"),
+            Self::MillisecondsPerSecond => format!("{value} ms/s"),
             Self::Count => value.to_string(),
         }
     }
@@ -218,6 +222,8 @@ mod tests {
         assert_eq!(Unit::Seconds.bound(0.05), "50 ms");
         assert_eq!(Unit::Mebibytes.text(8.0), "8.0 MiB");
         assert_eq!(Unit::Mebibytes.bound(8.0), "8 MiB");
+        assert_eq!(Unit::MillisecondsPerSecond.text(0.25), "0.2 ms/s");
+        assert_eq!(Unit::MillisecondsPerSecond.bound(5.0), "5 ms/s");
         assert_eq!((Unit::Count.text(1.0), Unit::Count.text(1.254)), ("1".to_owned(), "1.25".to_owned()));
     }
 }

@@ -19,7 +19,8 @@ use tokio::runtime::Runtime;
 /// Services: first ClusterIP ones, then headless ones, at least 1.2 s apart. The clock starts when
 /// the API server has answered. It ends at the agents' `appliedAt`, and when /api/v1/stores of
 /// every pod shows the change. After that nothing may be written for two minutes, and the operator
-/// has to remember many more Services. In an existing cluster (--context) memory is left out, and
+/// has to remember many more Services. At last a thousand agents without pods follow one document
+/// that changes. In an existing cluster (--context) memory and those agents are left out, and
 /// requests to pods go through the API server.
 ///
 /// Prints a Markdown table; progress goes to stderr. With 200 changes it takes about 20 minutes.
@@ -60,6 +61,9 @@ struct Args {
     /// Services for the operator to remember besides.
     #[arg(long, default_value_t = 2000, value_name = "NUMBER")]
     services: u32,
+    /// Agents without pods that follow one document; they take 3 MiB each, and 0 leaves them out.
+    #[arg(long, default_value_t = 1000, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    agents: u32,
 }
 
 fn main() -> ExitCode {
@@ -80,11 +84,16 @@ fn run(args: Args) -> Result<()> {
     if !args.skip_install {
         cluster::install(&cluster, args.cluster.images(), &progress)?;
     }
+    // Of an existing cluster they would measure the network up to here.
+    let alone = args.agents > 0 && cluster.is_own();
+    let agent_program = if alone { Some(cluster::build_product(&progress)?.agent) } else { None };
     let options = Options {
         changes: args.changes,
         step: Duration::from_secs_f64(args.step),
         rest: Duration::from_secs(args.rest),
         services: args.services,
+        agents: args.agents,
+        agent_program,
         keep: args.keep,
         namespace: args.namespace.unwrap_or_else(|| format!("bench-{}", std::process::id())),
         operator_namespace: args.operator_namespace,

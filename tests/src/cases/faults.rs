@@ -1,12 +1,10 @@
 //! Promise 4: no good endpoint is lost, whatever dies.
 
-use std::{fs, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use crds::names::pod::{AGENT_CONTAINER, QUERY_CONTAINER};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::ResourceExt as _;
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout},
@@ -14,9 +12,7 @@ use tokio::{
 
 use super::Case;
 use crate::cluster::{self, config::NODE_ADDRESS};
-use crate::fixtures::{
-    Always, Queriers, Store, StoreService, World, eventually, pod_state::restarts_of, queriers::FOLLOW,
-};
+use crate::fixtures::{Always, Queriers, Store, StoreService, World, eventually, queriers::FOLLOW};
 
 /// How long the API server is away.
 const OUTAGE: Duration = Duration::from_secs(60);
@@ -37,12 +33,6 @@ pub fn cases() -> Vec<Case> {
             "an operator that starts and finds nothing changed writes nothing",
             operator_restarted_at_rest,
         ),
-        Case::shared(
-            "faults",
-            "an agent killed leaves its file and its Thanos as they are, and follows again",
-            agent_killed,
-        )
-        .only_on_own_cluster(),
         Case::shared(
             "faults",
             "fifty changes in a few seconds are written at most once a second, and the last state is right",
@@ -135,67 +125,6 @@ async fn synced(queriers: &Queriers) -> Result<()> {
     .await
 }
 
-async fn agent_killed(world: World) -> Result<()> {
-    world.stores([Store::new("a"), Store::new("b").without_service()]).await?;
-    // A name that no other case has: the process is found by it.
-    let queriers = world.ready_thanos_query("agent-killed", "{replicas: 1}").await?;
-    queriers.every_pod_lists(&["a"]).await?;
-    let pod = queriers.ready_pods().await?.into_iter().next().context("no Ready pod")?;
-    let applied = queriers.agent_of(&pod).await?.applied.context("nothing applied")?;
-    let always = pod_always_lists(&queriers, &pod, "a");
-
-    kill_agent("--config-map=thanos-query-agent-killed-endpoints")?;
-    eventually(FOLLOW, "the agent started again", || async {
-        let now = world.api::<Pod>().get(&pod.name_any()).await?;
-        if restarts_of(&now, AGENT_CONTAINER) == 0 {
-            bail!("not restarted yet");
-        }
-        let again = queriers.agent_of(&pod).await?.applied.context("nothing applied")?;
-        if again.sha256 == applied.sha256 { Ok(()) } else { bail!("has {again:?}, had {applied:?}") }
-    })
-    .await?;
-    world.service(&StoreService::of("b")).await?;
-    queriers.every_pod_lists(&["a", "b"]).await?;
-    always.held().await?;
-    let now = world.api::<Pod>().get(&pod.name_any()).await?;
-    let thanos = restarts_of(&now, QUERY_CONTAINER);
-    if thanos != 0 || now.uid() != pod.uid() {
-        bail!("Thanos was restarted {thanos} times, pod {:?} became {:?}", pod.uid(), now.uid());
-    }
-    Ok(())
-}
-
-fn pod_always_lists(queriers: &Queriers, pod: &Pod, store: &'static str) -> Always {
-    let (queriers, pod) = (queriers.clone(), pod.clone());
-    Always::watch(format!("{} lists {store}", pod.name_any()), Duration::from_millis(100), move || {
-        let (queriers, pod) = (queriers.clone(), pod.clone());
-        async move {
-            let listed = queriers.listed_by(&pod).await?;
-            if listed.iter().any(|one| one.store() == Some(store)) {
-                Ok(())
-            } else {
-                bail!("lists {listed:?}")
-            }
-        }
-    })
-}
-
-/// Ends the one agent that was started with `argument`.
-fn kill_agent(argument: &str) -> Result<()> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let Ok(id) = entry?.file_name().to_string_lossy().parse::<i32>() else { continue };
-        let Ok(line) = fs::read(format!("/proc/{id}/cmdline")) else { continue };
-        let line = String::from_utf8_lossy(&line);
-        if line.contains("sd-agent") && line.split('\0').any(|own| own == argument) {
-            found.push(id);
-        }
-    }
-    let [id] = found[..] else { bail!("{} processes have {argument}", found.len()) };
-    let pid = Pid::from_raw(id).context("no process")?;
-    kill_process(pid, Signal::KILL).context("failed to kill the agent")
-}
-
 async fn burst(world: World) -> Result<()> {
     world.store(Store::new("a").without_service()).await?;
     let queriers = world.ready_thanos_query("global", "{replicas: 2}").await?;
@@ -267,7 +196,7 @@ async fn api_server_away(world: World) -> Result<()> {
     queriers.every_pod_lists(&["a"]).await?;
     let before = queriers.snapshot().await?;
     let pods = queriers.pods().await?;
-    let always: Vec<Always> = pods.iter().map(|pod| pod_always_lists(&queriers, pod, "a")).collect();
+    let always: Vec<Always> = pods.iter().map(|pod| queriers.always_listed_by(pod, "a")).collect();
 
     let cluster = world.cluster().clone();
     tokio::task::spawn_blocking(move || cluster.stop_api_server()).await??;

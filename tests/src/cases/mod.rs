@@ -13,6 +13,11 @@
 //! ```
 
 mod adoption;
+mod agent_crowd;
+mod agent_life;
+mod agent_rights;
+mod agent_soak;
+mod agent_sources;
 mod agentless;
 mod agents;
 mod bad_input;
@@ -23,6 +28,7 @@ mod explain;
 mod faults;
 mod foreign;
 mod frontend;
+mod full_disk;
 mod handover;
 mod kitchen_sink;
 mod modes;
@@ -68,6 +74,12 @@ pub fn all() -> Vec<Case> {
         explain::cases(),
         service_monitor::cases(),
         stories::cases(),
+        agent_rights::cases(),
+        agent_sources::cases(),
+        agent_life::cases(),
+        agent_soak::cases(),
+        full_disk::cases(),
+        agent_crowd::cases(),
     ]
     .into_iter()
     .flatten()
