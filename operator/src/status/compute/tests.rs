@@ -311,3 +311,48 @@ fn paused_for_another_operator_is_told_as_that_one_tells_it() {
     assert_eq!(condition(&status, "Ready"), Some(("True", "Available")));
     assert_eq!(condition(&status, "ServiceMonitorMissing"), Some(("True", "KindNotInstalled")));
 }
+
+#[test]
+fn of_many_pods_that_lag_three_are_named_and_the_others_counted() {
+    let waits = Waits::default();
+    let status = compute(&Findings {
+        query: &query(),
+        old: &ThanosQueryStatus::default(),
+        progress: Progress::Done {
+            discovery: &Discovery::default(),
+            summary: &summary(),
+            deployments: &Deployments::default(),
+            foreign: &[],
+            waits: &waits,
+            refusals: &[],
+            lacks_service_monitors: false,
+        },
+        rollout: None,
+        agents: &AgentAnswers::of_failing(vec![vec![]; 5]),
+        now: Timestamp::UNIX_EPOCH,
+    });
+    let told = status.conditions.iter().find(|own| own.type_ == conditions::ENDPOINTS_SYNCED).expect("told");
+    assert_eq!(
+        told.message,
+        "0 of 5 pods have generation 7; 0 has no document yet; 1 has no document yet; 2 has no document yet; and 2 more"
+    );
+    assert_eq!((told.status.as_str(), told.reason.as_str()), ("False", reasons::SYNCING));
+    assert_eq!(status.synced.as_deref(), Some("0/5"));
+}
+
+#[test]
+fn endpoints_that_do_not_fit_and_a_cluster_that_is_too_old_are_no_fault_of_the_spec() {
+    for reason in [reasons::TOO_LARGE, reasons::CLUSTER_TOO_OLD] {
+        let status = compute(&Findings {
+            query: &query(),
+            old: &ThanosQueryStatus::default(),
+            progress: refused(reason, "why"),
+            rollout: None,
+            agents: &AgentAnswers::default(),
+            now: Timestamp::UNIX_EPOCH,
+        });
+        assert_eq!(condition(&status, "Ready"), Some(("False", reason)));
+        assert_eq!(condition(&status, "Stalled"), Some(("True", reason)));
+        assert_eq!(condition(&status, "Invalid"), None);
+    }
+}
