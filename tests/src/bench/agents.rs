@@ -31,7 +31,7 @@ pub struct AgentFigures {
     pub large: Option<f64>,
     /// How many agents followed the other one.
     pub agents: u32,
-    /// From the API server's answer to the file, in seconds: one for each agent and change.
+    /// From the request to the API server to the file, in seconds: one for each agent and change.
     pub followed: Vec<f64>,
 }
 
@@ -62,11 +62,9 @@ impl AgentFigures {
         let mut many = AgentProcesses::start(place, usize::try_from(agents)?, Way::Direct).await?;
         let mut followed = Vec::new();
         for change in 1..=SHARED_CHANGES {
-            let answered = many.write(&document(change, SHARED)).await?;
+            let asked = many.write(&document(change, SHARED)).await?;
             let applied = many.applied().await?;
-            // Whoever hears of it before the API server has answered took no time.
-            let took = applied.iter().map(|at| at.duration_since(answered).as_secs_f64().max(0.0));
-            followed.extend(took);
+            followed.extend(applied.iter().map(|at| at.duration_since(asked).as_secs_f64()));
         }
         step.done();
         Ok(Self { large, agents, followed })

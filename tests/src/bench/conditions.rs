@@ -61,7 +61,7 @@ pub fn conditions(cluster: &Cluster, options: &Options) -> Vec<String> {
     let agents = options.agent_program.as_ref().filter(|_| options.agents > 0).map(|_| {
         "Agents with these two documents are processes of the machine, with the rights of those in pods; the documents \
          are packed as the operator packs them. Memory is what is left after 10 changes, the file is measured at every \
-         agent for each of 10 changes."
+         agent for each of 10 changes, from the request to the API server on."
             .to_owned()
     });
     [

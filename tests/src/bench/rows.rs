@@ -99,7 +99,7 @@ impl Measured {
         if let Some(AgentFigures { large, agents, followed }) = &self.agents_alone {
             let what = "agent memory with a 1 MB document";
             rows.push(Row::one(what, Unit::Mebibytes, Goal::at_most(12.0), *large));
-            let what = format!("100 KB document changed → in the file of {agents} agents");
+            let what = format!("100 KB document written → in the file of {agents} agents");
             rows.push(Row::samples(what, Unit::Seconds, Goal::NONE, followed));
         }
         rows

@@ -61,7 +61,7 @@ struct Args {
     /// Services for the operator to remember besides.
     #[arg(long, default_value_t = 2000, value_name = "NUMBER")]
     services: u32,
-    /// Agents without pods that follow one document; they take 3 MiB each, and 0 leaves them out.
+    /// Agents without pods that follow one document; they take 2 MiB each, and 0 leaves them out.
     #[arg(long, default_value_t = 1000, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(0..=10_000))]
     agents: u32,
 }

@@ -46,8 +46,8 @@ pub fn cases() -> Vec<Case> {
 async fn thousand_agents(world: World) -> Result<()> {
     allow_open_files(AGENTS as u64 * Relay::FILES + 500)?;
     let mut agents = AgentProcesses::start(&world.agents_place()?, AGENTS, Way::Relayed).await?;
-    let answered = agents.write(&document(1, BYTES)).await?;
-    tell_fan_out(answered, &agents.applied().await?);
+    let asked = agents.write(&document(1, BYTES)).await?;
+    tell_fan_out(asked, &agents.applied().await?);
 
     let files = agents.stamps();
     let broken = Instant::now();
@@ -62,8 +62,8 @@ async fn thousand_agents(world: World) -> Result<()> {
         bail!("a file changed while the API server was away");
     }
 
-    let answered = agents.write(&document(2, BYTES)).await?;
-    tell_fan_out(answered, &agents.applied().await?);
+    let asked = agents.write(&document(2, BYTES)).await?;
+    tell_fan_out(asked, &agents.applied().await?);
 
     let firsts: Vec<Duration> = tries.iter().filter_map(|of_one| of_one.first().copied()).collect();
     let (first, last) = (firsts.iter().min().context("no tries")?, firsts.iter().max().context("no tries")?);
@@ -95,9 +95,8 @@ fn busiest_second(moments: impl Iterator<Item = Duration>) -> usize {
     counts.into_values().max().unwrap_or_default()
 }
 
-fn tell_fan_out(answered: Timestamp, applied: &[Timestamp]) {
-    let mut took: Vec<f64> =
-        applied.iter().map(|at| at.duration_since(answered).as_secs_f64().max(0.0)).collect();
+fn tell_fan_out(asked: Timestamp, applied: &[Timestamp]) {
+    let mut took: Vec<f64> = applied.iter().map(|at| at.duration_since(asked).as_secs_f64()).collect();
     took.sort_by(f64::total_cmp);
     let at = |percent: usize| {
         took.get((took.len() * percent).div_ceil(100).max(1) - 1).copied().unwrap_or_default()

@@ -38,7 +38,7 @@ pub fn cases() -> Vec<Case> {
                 "the kubelet has no file system of its own, so this would fill the machine's".to_owned()
             })
         })
-        .limit(900),
+        .limit(1200),
     ]
 }
 
@@ -69,7 +69,7 @@ async fn node_disk_full(world: World) -> Result<()> {
     let applied = report_of(&world, &plain).await?.applied.context("nothing applied")?;
     let agent = OsProcess::in_pod(&plain, AGENT_CONTAINER).context("no agent")?;
     let file = fs::read_to_string(agent.path(FILE)).context("failed to read the agent's file")?;
-    if applied.endpoints != 2 || ["a.", "b."].iter().any(|store| !file.contains(store)) {
+    if applied.endpoints != 2 || ["\"a.", "\"b."].iter().any(|store| !file.contains(store)) {
         bail!("{applied:?} with the file {file}");
     }
     // The querier's own mount took the change while there was no room.
