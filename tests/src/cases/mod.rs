@@ -15,6 +15,7 @@
 mod adoption;
 mod bad_input;
 mod case;
+pub mod differential;
 mod discovery;
 mod dns;
 mod explain;
@@ -44,6 +45,7 @@ pub fn all() -> Vec<Case> {
     [
         ordinary::cases(),
         dns::cases(),
+        differential::cases(),
         strict::cases(),
         bad_input::cases(),
         handover::cases(),
