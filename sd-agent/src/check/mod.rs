@@ -175,9 +175,15 @@ fn text_of<'a>(bytes: &'a [u8], problems: &mut Problems) -> Option<&'a str> {
             return None;
         }
     };
-    let is_bad = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\r' | '\t' | '\u{85}');
-    if let Some((offset, letter)) = text.char_indices().find(|(_, letter)| is_bad(*letter)) {
-        let message = format!("control character {letter:?}: Thanos cannot read any of the file");
+    // Thanos' reader takes a lone carriage return, U+0085, U+2028 and U+2029 for line breaks, others do not.
+    let is_bad = |(offset, letter): &(usize, char)| match letter {
+        '\n' | '\t' => false,
+        '\r' => !text[offset + 1..].starts_with('\n'),
+        letter => letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}'),
+    };
+    if let Some((offset, letter)) = text.char_indices().find(is_bad) {
+        let message =
+            format!("control character {letter:?}: Thanos cannot read the file, or reads something else");
         problems.add(Position::of(bytes, offset), message, "remove it");
         return None;
     }

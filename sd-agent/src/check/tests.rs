@@ -174,6 +174,17 @@ fn what_thanos_refuses_or_skips_is_a_problem() {
         ("endpoints: []\n---\nendpoints: []\n", None, "second document"),
         ("endpoints: []\0\n", None, "control character"),
         ("endpoints: [*a]\n", None, "neither YAML nor JSON"),
+        // What YAML 1.2 allows and the reader of Thanos does not.
+        ("{\"endpoints\"\r: []}\n", None, "control character"),
+        ("#\u{2028}\nendpoints: []\n", None, "control character"),
+        ("endpoints:\n- \taddress: a:1\n", None, "a tab"),
+        ("\t{\"endpoints\": []}\n", None, "a tab"),
+        ("endpoints: []\n\t", None, "a tab"),
+        ("{\"endpoints\"\n: []}\n", None, "its colon"),
+        ("...\nendpoints: []\n", None, "ends before it began"),
+        ("endpoints: [{address: 'a:1', client_config: {server_name: :a}}]\n", None, "between brackets"),
+        ("endpoints: [{address: 'a:1', client_config: {server_name: a? }}]\n", None, "between brackets"),
+        ("endpoints:\n- &e{address: 'a:1'}\n", None, "anchor"),
     ] {
         let told = problems(text, version);
         assert!(told.iter().any(|problem| problem.contains(part)), "{text:?}: {told:?}");

@@ -4,9 +4,10 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
+use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StructureStyle, options};
 
 use super::problem::{Position, Problems};
+use crate::document::says_nothing;
 
 /// More nodes than any file that Thanos could use; a tree of so many takes about 100 MB.
 pub const MAX_NODES: usize = 1_000_000;
@@ -52,6 +53,7 @@ pub struct Field {
 /// Under construction.
 struct Open {
     at: Position,
+    style: StructureStyle,
     anchor: usize,
     content: Content,
 }
@@ -77,7 +79,10 @@ struct Broken;
 pub fn read(text: &str, problems: &mut Problems) -> Option<Node> {
     let mut builder = Builder { problems, open: Vec::new(), anchors: BTreeMap::new(), nodes: 0, root: None };
     let mut documents = 0;
-    for event in Parser::new_from_str(text) {
+    // Of directives the readers of Thanos know fewer.
+    let options = options! { disallow_directives: true, emit_anchor_events: true };
+    builder.older_syntax(text);
+    for event in Parser::new_from_str_with_options(text, options) {
         let step = match event {
             Ok((Event::DocumentStart(..), span)) => {
                 documents += 1;
@@ -91,7 +96,11 @@ pub fn read(text: &str, problems: &mut Problems) -> Option<Node> {
                 }
                 Ok(())
             }
-            Ok((event, span)) => builder.take(event, position(span)),
+            Ok((event, span)) => {
+                let rest = span.end.byte_offset().and_then(|end| text.get(end..)).unwrap_or_default();
+                builder.older_event(&event, rest, position(span));
+                builder.take(event, position(span))
+            }
             Err(error) => {
                 builder.scan_error(&error);
                 Err(Broken)
@@ -104,6 +113,10 @@ pub fn read(text: &str, problems: &mut Problems) -> Option<Node> {
     builder.root
 }
 
+fn is_of_a_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
+
 fn position(span: Span) -> Position {
     Position { line: span.start.line(), column: span.start.col() + 1 }
 }
@@ -112,27 +125,19 @@ fn position(span: Span) -> Position {
 
 impl Builder<'_> {
     fn take(&mut self, event: Event<'_>, at: Position) -> Result<(), Broken> {
-        if let Event::Scalar(.., Some(tag))
-        | Event::SequenceStart(.., Some(tag))
-        | Event::MappingStart(.., Some(tag)) = &event
-        {
-            // Thanos would decode !!binary, refuse a boolean that is !!str, and skip what it does not know.
-            let message = format!("a tag, {tag}: what it makes of the value depends on the reader");
-            self.problems.add(at, message, "write the value without it");
-        }
         match event {
             Event::Scalar(text, style, anchor, _) => {
                 let plain = style == ScalarStyle::Plain;
                 let value = Value::Scalar { text: text.into_owned(), plain };
                 self.finish(Node { at, value: Rc::new(value), nodes: 1 }, anchor)
             }
-            Event::SequenceStart(_, anchor, _) => {
-                self.open.push(Open { at, anchor, content: Content::Sequence(Vec::new()) });
+            Event::SequenceStart(style, anchor, _) => {
+                self.open.push(Open { at, style, anchor, content: Content::Sequence(Vec::new()) });
                 Ok(())
             }
-            Event::MappingStart(_, anchor, _) => {
+            Event::MappingStart(style, anchor, _) => {
                 let content = Content::Mapping { fields: Vec::new(), key: None };
-                self.open.push(Open { at, anchor, content });
+                self.open.push(Open { at, style, anchor, content });
                 Ok(())
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(),
@@ -150,8 +155,76 @@ impl Builder<'_> {
         }
     }
 
+    /// What YAML 1.2 allows and the reader of Thanos, of YAML 1.1, does not, in one event that is followed by `rest`.
+    fn older_event(&mut self, event: &Event<'_>, rest: &str, at: Position) {
+        if let Event::Scalar(.., Some(tag))
+        | Event::SequenceStart(.., Some(tag))
+        | Event::MappingStart(.., Some(tag)) = event
+        {
+            // Thanos would decode !!binary, refuse a boolean that is !!str, and skip what it does not know.
+            let message = format!("a tag, {tag}: what it makes of the value depends on the reader");
+            self.problems.add(at, message, "write the value without it");
+        }
+        match event {
+            Event::Scalar(text, style, ..) if self.is_in_brackets() => {
+                if *style == ScalarStyle::Plain && (text.starts_with(':') || text.contains('?')) {
+                    let message =
+                        format!("{text:?} between brackets: Thanos' reader takes : and ? for signs there");
+                    self.problems.add(at, message, "write it in quotes");
+                }
+                let blank = &rest[..rest.len() - rest.trim_start().len()];
+                if blank.contains('\n') && rest[blank.len()..].starts_with(':') {
+                    let message = "a line ends between a key and its colon: Thanos refuses the whole file";
+                    self.problems.add(at, message, "write both in one line");
+                }
+            }
+            Event::Anchor(_, name) => {
+                let ends = rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n', ',', ']', '}']);
+                if !ends || !name.bytes().all(is_of_a_name) {
+                    let message = format!(
+                        "the anchor &{name} is no word with a space after it: Thanos refuses the whole file"
+                    );
+                    self.problems.add(at, message, "use letters and digits, and a space after it");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The same, in lines.
+    fn older_syntax(&mut self, text: &str) {
+        let mut refused = |line: usize, column, what: &str, remedy: &str| {
+            let at = Position { line: line + 1, column };
+            self.problems.add(at, format!("{what}: Thanos refuses the whole file"), remedy);
+        };
+        for (line, content) in text.lines().enumerate() {
+            let item = content.trim_start_matches(' ').strip_prefix('-').unwrap_or_default();
+            let blank = &item[..item.len() - item.trim_start().len()];
+            if blank.contains('\t') && blank.len() < item.len() {
+                refused(line, content.len() - item.len() + 1, "a tab after -", "use spaces");
+            }
+        }
+        // Within brackets tabs are fine, so only the lines around everything count here; the parser finds the others.
+        let head = text.trim_start_matches([' ', '\n', '\r']);
+        let tail = text.rsplit('\n').next().unwrap_or_default();
+        let lines_before = |rest: &str| text[..text.len() - rest.len()].matches('\n').count();
+        if head.starts_with('\t') {
+            refused(lines_before(head), 1, "a tab where a line begins", "use spaces");
+        } else if tail.contains('\t') && tail.trim().is_empty() {
+            refused(lines_before(tail), 1, "a tab where a line begins", "remove it");
+        }
+        let first = text.lines().enumerate().find(|(_, line)| !says_nothing(line.as_bytes()));
+        if let Some((line, _)) = first.filter(|(_, line)| line.starts_with("...")) {
+            refused(line, 1, "a document ends before it began", "remove the dots");
+        }
+    }
+
+    fn is_in_brackets(&self) -> bool {
+        self.open.last().is_some_and(|open| open.style == StructureStyle::Flow)
+    }
+
     fn close(&mut self) -> Result<(), Broken> {
-        let Some(Open { at, anchor, content }) = self.open.pop() else { return Ok(()) };
+        let Some(Open { at, anchor, content, .. }) = self.open.pop() else { return Ok(()) };
         let value = match content {
             Content::Sequence(nodes) => Value::Sequence(nodes),
             Content::Mapping { fields, .. } => Value::Mapping(self.merged(fields)),
@@ -374,6 +447,7 @@ mod tests {
         assert_eq!(first_problem("a: [1\nb: 2\n").1, 2);
         assert_eq!(first_problem("? [a]\n: b\n").0, "a key that is no word");
         assert_eq!(first_problem("a:\n\t- b\n").1, 2);
+        assert_eq!(first_problem("# ours\n%YAML 1.2\n---\na: 1\n").1, 2);
         assert!(first_problem("a: 1\nb: !!binary YTox\n").0.contains("tag"));
     }
 

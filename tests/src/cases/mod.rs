@@ -22,6 +22,7 @@ mod agentless;
 mod agents;
 mod bad_input;
 mod case;
+pub mod differential;
 mod discovery;
 mod dns;
 mod explain;
@@ -52,6 +53,7 @@ pub fn all() -> Vec<Case> {
     [
         ordinary::cases(),
         dns::cases(),
+        differential::cases(),
         strict::cases(),
         bad_input::cases(),
         handover::cases(),
