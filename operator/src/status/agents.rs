@@ -66,7 +66,7 @@ enum Has {
 enum Silence {
     NoAddress,
     NoAnswer,
-    NoReport,
+    Nonsense,
 }
 
 /// What an agent says that hinders it.
@@ -221,7 +221,7 @@ impl Answer {
         let has = match &self.document {
             Has::Unknown(Silence::NoAddress) => return silent("has no address yet"),
             Has::Unknown(Silence::NoAnswer) => return silent("did not answer"),
-            Has::Unknown(Silence::NoReport) => return silent("answers what is no report of an agent"),
+            Has::Unknown(Silence::Nonsense) => return silent("answers what is no report of an agent"),
             Has::Document { generation, .. } => format!("has generation {generation}"),
             Has::Nothing => "has no document yet".to_owned(),
         };
@@ -408,7 +408,7 @@ async fn ask(address: Option<IpAddr>) -> Answer {
             Ok(report) => Answer::of(report),
             Err(error) => {
                 tracing::debug!(%address, %error, "an agent did not answer as expected");
-                Answer::silent(Silence::NoReport)
+                Answer::silent(Silence::Nonsense)
             }
         },
         Ok(Err(error)) => {

@@ -169,12 +169,13 @@ impl<F: FnMut(Store<'_>)> Scan<F> {
         }
         self.awaits_key = false;
         let depth = self.open.len();
-        if depth == STORE - 1 && is_object && self.in_data {
-            if let Ok(name) = str::from_utf8(&self.name)
-                && !name.is_empty()
-            {
-                (self.found)(Store { name, is_healthy: !self.is_failing });
-            }
+        if depth == STORE - 1
+            && is_object
+            && self.in_data
+            && let Ok(name) = str::from_utf8(&self.name)
+            && !name.is_empty()
+        {
+            (self.found)(Store { name, is_healthy: !self.is_failing });
         }
         if depth == 0 && self.state == State::Unfinished {
             self.state = State::Whole;
