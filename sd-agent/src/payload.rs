@@ -370,7 +370,9 @@ mod tests {
         };
         for (count, form) in [(17_000, "packed"), (40_000, "as text")] {
             let large = Document::new((0..count).map(endpoint).collect()).expect("valid");
-            let error = Payload::pack(&large, "uid", 1, Timestamp::UNIX_EPOCH).err().expect("too large");
+            let Err(error) = Payload::pack(&large, "uid", 1, Timestamp::UNIX_EPOCH) else {
+                unreachable!("{count} endpoints fit")
+            };
             assert_eq!((error.count, error.form), (count, form));
             assert!(error.to_string().contains("split the stores"), "{error}");
         }
