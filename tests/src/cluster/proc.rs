@@ -50,6 +50,12 @@ pub fn kill(pids: impl IntoIterator<Item = i32>) {
     }
 }
 
+/// Whether a process has given everything back. One that ends loses its environment first and its ports last.
+pub fn has_ended(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+}
+
 /// `nsenter` and `unshare` fork and wait for the real process; `setsid` goes away.
 fn is_launcher(running: &Running) -> bool {
     matches!(running.program.as_str(), "nsenter" | "unshare" | "setsid")
@@ -73,6 +79,17 @@ fn read(pid: i32) -> Option<Running> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_has_ended_when_it_is_gone_or_waits_to_be_asked_how() {
+        let mut child =
+            std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().expect("cat");
+        let pid = i32::try_from(child.id()).expect("an id");
+        assert!(!has_ended(pid));
+        child.kill().expect("killed");
+        child.wait().expect("its end");
+        assert!(has_ended(pid));
+    }
 
     #[test]
     fn what_a_process_starts_itself_is_not_mistaken_for_it() {

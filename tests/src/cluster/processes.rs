@@ -105,7 +105,7 @@ impl Process {
         proc::kill([running.pid]);
         poll(
             Duration::from_secs(10),
-            || Ok((self.find().map(|now| now.pid) != Some(running.pid)).then_some(())),
+            || Ok(proc::has_ended(running.pid).then_some(())),
             || Error::Timeout {
                 what: format!("the end of {}", self.name()),
                 limit: Duration::from_secs(10),
