@@ -182,8 +182,9 @@ fn a_start_that_cannot_write_forgets_nothing_of_the_state() {
     let (payload, witness) = mount(8);
     writer.keeper.offer(payload, witness);
     assert_eq!(writer.applied(), Some(5));
-    // What is learnt next must not cost the floor either.
-    writer.offer(6, SIZE);
+    // What is learnt next must not cost the floor either. Below it only the quorum is believed.
+    let next = payload_of(6, &document(6, SIZE));
+    writer.keeper.offer(next, Witness::Api { confirmed: true });
     let now = Kept::load(&Disk, folder.path(), NAME).expect("whole").expect("there");
     assert_eq!((writer.applied(), now.mount_floor), (Some(6), Some(9)));
 }

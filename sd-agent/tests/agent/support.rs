@@ -283,7 +283,7 @@ fn no_api() -> Client {
 
 /// A system without inotify.
 #[derive(Debug)]
-struct NoWatch;
+pub struct NoWatch;
 
 impl WatchFolder for NoWatch {
     fn watch(&self, _: &Path) -> io::Result<Box<dyn Events>> {

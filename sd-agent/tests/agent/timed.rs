@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     scripted_api::ScriptedApi,
-    support::{Pod, payload, run_args},
+    support::{NoWatch, Pod, payload, run_args},
 };
 
 /// How exactly moments are told.
@@ -57,7 +57,7 @@ impl Timed {
             listener: None,
             connect: Connect::Given(api.client()),
             timing: Timing::default(),
-            inotify: false,
+            watching: Arc::new(NoWatch),
             reread: Arc::clone(&reread),
             resolver: Resolver::default(),
         };

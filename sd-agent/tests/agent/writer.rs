@@ -225,15 +225,8 @@ impl Writer {
     /// In `folder`, with nothing taken up yet. What fails is due again at once.
     pub fn new(files: Arc<dyn Files>, folder: &Path) -> Self {
         let timing = Timing { write_retry: (Duration::ZERO, Duration::ZERO), ..Timing::default() };
-        let board = Arc::new(Board::new(Report {
-            applied: None,
-            thanos_version: VERSION.to_string(),
-            flagged: vec![],
-            api: Default::default(),
-            mount: Default::default(),
-            refused: None,
-            dns_failing: vec![],
-        }));
+        let report = Report { thanos_version: VERSION.to_string(), ..Report::default() };
+        let board = Arc::new(Board::new(report));
         let (file, config_map) = (folder.join(LIVE), NAME.to_owned());
         let target = Target { file, config_map, version: VERSION, flags: vec![] };
         let (looked_up, _) = watch::channel(Arc::default());
