@@ -31,6 +31,7 @@ const CLUSTER_VERSION: &str = "tests/tests/fake_api/cases_cluster_version.rs";
 const CONTENT: &str = "sd-agent/tests/agent/content.rs";
 const CROWD: &str = "tests/src/cases/agent_crowd.rs";
 const DAMAGE: &str = "sd-agent/tests/agent/damage.rs";
+const DIFFERENTIAL: &str = "tests/src/cases/differential.rs";
 const FAULTS: &str = "sd-agent/tests/agent/faults.rs";
 const FILES: &str = "sd-agent/tests/agent/files.rs";
 const FOLDER_FAULTS: &str = "sd-agent/tests/agent/folders.rs";
@@ -349,6 +350,7 @@ const CASES: [(u32, &str, Proof); 52] = [
         By(&[
             (CHECK, "what_thanos_refuses_or_skips_is_a_problem"),
             (DAMAGE, "an_entry_that_thanos_would_refuse_is_never_applied"),
+            (DIFFERENTIAL, "agree"),
         ]),
     ),
     // The file system.
