@@ -34,6 +34,8 @@ pub mod ownership;
 #[deny(clippy::disallowed_types, clippy::disallowed_methods)]
 pub mod plan;
 pub mod query_state;
+#[deny(clippy::disallowed_types, clippy::disallowed_methods)]
+pub mod rollout;
 pub mod runtime;
 pub mod seen;
 pub mod snapshot;

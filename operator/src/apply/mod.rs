@@ -9,7 +9,6 @@ mod endpoint_flags;
 mod error;
 mod quantity;
 mod reverts;
-mod rollout;
 mod rollout_pace;
 mod settle;
 mod step;
@@ -29,7 +28,6 @@ pub use default_rollouts::{DefaultsGate, TemplateChange};
 pub use endpoint_flags::endpoint_flags;
 pub use error::ApplyError;
 pub use reverts::Reverts;
-pub use rollout::{Rollout, is_rolled_out, is_stuck, stuck};
 pub use rollout_pace::{NextRollout, RolloutHeld, RolloutPace};
 pub use settle::Settling;
 pub use step::Owned;
@@ -38,6 +36,7 @@ pub use workload::{DefaultsWait, DeploymentMemory, Waits};
 
 use crate::{
     plan::{ConfigMaps, Delivery, Monitor, Plan, WorkloadPlan},
+    rollout::is_rolled_out,
     seen::Seen,
     snapshot::{Live, LiveWorkload},
 };

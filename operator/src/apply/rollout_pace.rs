@@ -6,7 +6,7 @@ use std::{collections::VecDeque, time::Duration};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::Rollout;
+use crate::rollout::Rollout;
 
 /// Rollouts by endpoints that one Deployment may have within [`WINDOW`].
 pub const MOST: usize = 5;

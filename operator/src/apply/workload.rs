@@ -11,12 +11,16 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
-    ApplyError, DefaultsGate, NextRollout, Outcome, Reverts, Rollout, RolloutHeld, RolloutPace, Settling,
-    TemplateChange, covers, is_stuck,
+    ApplyError, DefaultsGate, NextRollout, Outcome, Reverts, RolloutHeld, RolloutPace, Settling,
+    TemplateChange, covers,
     reverts::{self, Decision},
     step::{Step, to_json},
 };
-use crate::{managed_fields::last_foreign_writer, seen::Seen};
+use crate::{
+    managed_fields::last_foreign_writer,
+    rollout::{Rollout, is_stuck},
+    seen::Seen,
+};
 
 /// What is remembered of one Deployment between two looks.
 #[derive(Debug, Default)]

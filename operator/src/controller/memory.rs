@@ -12,9 +12,10 @@ use tokio::time::Instant;
 
 use super::Run;
 use crate::{
-    apply::{LiveConfigMaps, Outcome, is_rolled_out, is_stuck},
+    apply::{LiveConfigMaps, Outcome},
     plan::{DocumentId, Remembered, Running},
     query_state::{Applied, Deployments, QueryState},
+    rollout::{is_rolled_out, is_stuck},
     seen::Seen,
     snapshot::Live,
     watch::query_ref,

@@ -5,7 +5,7 @@ use crds::names::pod;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::PodSpec};
 
 use super::{Replicas, image::running_version};
-use crate::{apply::is_rolled_out, watch::Autoscaled};
+use crate::{rollout::is_rolled_out, watch::Autoscaled};
 
 /// What runs of both workloads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,8 +9,9 @@ use k8s_openapi::api::apps::v1::Deployment;
 
 use super::conditions::{Verdict, Wanted, warning};
 use crate::{
-    apply::{DefaultsWait, RolloutHeld, Waits, is_rolled_out, stuck},
+    apply::{DefaultsWait, RolloutHeld, Waits},
     plan::Summary,
+    rollout::{is_rolled_out, stuck},
 };
 
 /// The Deployments that have to be rolled out.
