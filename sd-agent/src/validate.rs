@@ -3,9 +3,12 @@
 //! The files of people, which may say more, are read by [`crate::check`]; it finds every problem, this only the first.
 //! Facts: reference "How `thanos query` discovers endpoints", sections 2.1, 2.2 and 2.4.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 use crate::{
     address::{Address, AddressError, Lookup},
@@ -16,6 +19,9 @@ use crate::{
 /// Why Thanos would refuse the file, or not do what it says.
 #[derive(Debug, thiserror::Error)]
 pub enum Invalid {
+    /// JSON takes more of them than YAML does, which is what Thanos reads; the agent writes line ends only.
+    #[error("there is a space or a control character other than a line end")]
+    Space,
     /// Not the JSON that the agent writes.
     #[error("not the expected JSON")]
     Json(#[source] serde_json::Error),
@@ -41,6 +47,9 @@ pub enum Invalid {
     },
 }
 
+/// A mapping. Without this a list of a mapping's values would do, too, which it does not for Thanos.
+struct Mapping<T>(T);
+
 /// `--store.sd-files`: a list of these.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,7 +63,7 @@ struct TargetGroup<'a> {
 #[serde(deny_unknown_fields)]
 struct Config<'a> {
     #[serde(borrow)]
-    endpoints: Vec<Entry<'a>>,
+    endpoints: Vec<Mapping<Entry<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -69,15 +78,40 @@ struct Entry<'a> {
 /// # Errors
 /// See [`Invalid`]; each one is a bug, and the file is not put in place.
 pub fn rendered(text: &str, version: ThanosVersion) -> Result<usize, Invalid> {
+    if text.bytes().any(|byte| byte != b'\n' && (byte == b' ' || byte.is_ascii_control())) {
+        return Err(Invalid::Space);
+    }
     match FileFormat::of(version) {
         FileFormat::StoreSdFiles => {
-            let groups: Vec<TargetGroup<'_>> = serde_json::from_str(text).map_err(Invalid::Json)?;
-            addresses(groups.iter().flat_map(|group| group.targets.iter()), version)
+            let groups: Vec<Mapping<TargetGroup<'_>>> = serde_json::from_str(text).map_err(Invalid::Json)?;
+            addresses(groups.iter().flat_map(|Mapping(group)| group.targets.iter()), version)
         }
         FileFormat::EndpointSdConfigFile => {
-            let config: Config<'_> = serde_json::from_str(text).map_err(Invalid::Json)?;
-            addresses(config.endpoints.iter().map(|entry| &entry.address), version)
+            let Mapping(config): Mapping<Config<'_>> = serde_json::from_str(text).map_err(Invalid::Json)?;
+            addresses(config.endpoints.iter().map(|Mapping(entry)| &entry.address), version)
         }
+    }
+}
+
+// === impl Mapping ===
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Mapping<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfAMapping<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OfAMapping<T> {
+            type Value = Mapping<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a mapping")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Mapping)
+            }
+        }
+
+        deserializer.deserialize_map(OfAMapping(PhantomData))
     }
 }
 
@@ -133,6 +167,12 @@ mod tests {
             ("", NEW, "JSON"),
             ("", OLD, "JSON"),
             ("[]", NEW, "JSON"),
+            ("\t[]", OLD, "space"),
+            ("[\r]", OLD, "space"),
+            ("{\"endpoints\": []}", NEW, "space"),
+            ("[[]]", NEW, "JSON"),
+            ("{\"endpoints\":[[\"a:1\"]]}", NEW, "JSON"),
+            ("[[[\"a:1\"]]]", OLD, "JSON"),
             ("{}", NEW, "JSON"),
             ("{\"endpoints\":null}", NEW, "JSON"),
             ("{\"endpoints\":[]}", OLD, "JSON"),

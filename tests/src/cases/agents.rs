@@ -38,7 +38,7 @@ async fn forbidden(world: World) -> Result<()> {
         }))
         .await?;
     let queriers =
-        world.thanos_query("global", "{replicas: 1, serviceDiscovery: {agent: {source: Api}}}").await?;
+        world.thanos_query("global", "{replicas: 1, serviceDiscovery: {agent: {source: API}}}").await?;
     let pod = eventually(FOLLOW, "a pod", || async {
         queriers.pods().await?.into_iter().next().context("there is none")
     })
@@ -49,7 +49,7 @@ async fn forbidden(world: World) -> Result<()> {
 
     world.api::<RoleBinding>().delete(name, &Default::default()).await?;
     // It is nobody's any more, and a change of the spec is a reason to look.
-    world.thanos_query("global", "{replicas: 2, serviceDiscovery: {agent: {source: Api}}}").await?;
+    world.thanos_query("global", "{replicas: 2, serviceDiscovery: {agent: {source: API}}}").await?;
     queriers.ready().await?;
     queriers.every_pod_lists(&["a"]).await?;
     synced_says(&queriers, "True", reasons::SYNCED, &["2 of 2 pods"]).await.map(drop)
