@@ -95,7 +95,7 @@ impl Measured {
         ));
         // What its container asks for: `cpu: 5m`.
         let what = "agent CPU at rest, every pod";
-        rows.push(Row::samples(what, Unit::MillisecondsPerSecond, Goal::at_most(5.0), &self.agent_cpu));
+        rows.push(Row::samples(what, Unit::MillisecondsPerSecond, Goal::at_most(1.0), &self.agent_cpu));
         if let Some(AgentFigures { large, agents, followed }) = &self.agents_alone {
             let what = "agent memory with a 1 MB document";
             rows.push(Row::one(what, Unit::Mebibytes, Goal::at_most(12.0), *large));
