@@ -13,6 +13,7 @@ mod disruption_budget;
 mod drain;
 mod duration;
 mod endpoints;
+mod error;
 mod frontend;
 mod frontend_args;
 mod go_number;
@@ -35,7 +36,7 @@ mod together;
 
 use std::sync::Arc;
 
-use crds::{ThanosQuery, names::reasons, query_frontend::QueryFrontendSpec, service_discovery::Resolve};
+use crds::{ThanosQuery, query_frontend::QueryFrontendSpec, service_discovery::Resolve};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -48,6 +49,7 @@ use serde_json::json;
 
 pub use config_map::{ConfigMaps, TooLarge, has_thanos_own_file, meta_of, payload_of, set_payload};
 pub use endpoints::{Endpoints, Flag, StrictPods};
+pub use error::PlanError;
 pub use image::{Image, VersionError};
 pub use meta::{Layer, NameError, Names, Workload};
 pub use monitor::Monitor;
@@ -124,30 +126,6 @@ pub struct WorkloadPlan {
     pub monitor: Monitor,
     /// The pods; none where it cannot be said what they shall be, and then those that run stay.
     pub deployment: Option<Deployment>,
-}
-
-/// Why there is no plan. Nothing is touched then.
-#[derive(Debug, thiserror::Error)]
-pub enum PlanError {
-    /// The name does not make valid object names.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// The version is too old or unreadable.
-    #[error(transparent)]
-    Version(#[from] VersionError),
-    /// The endpoints make no valid document.
-    #[error("the endpoints make no valid document; nothing was changed, and this is a bug of the operator")]
-    Document(#[from] sd_agent::document::DocumentError),
-    /// The endpoints do not fit into a ConfigMap.
-    #[error(transparent)]
-    TooLarge(#[from] TooLarge),
-    /// The cluster does not know native sidecars.
-    #[error(
-        "the agent is a native sidecar, which Kubernetes has from 1.29 on, and this cluster is {0}: set \
-         spec.serviceDiscovery.agent.enabled: false (a change then takes about a minute), or \
-         spec.serviceDiscovery.mode: Flags, or upgrade the cluster; nothing was changed"
-    )]
-    ClusterTooOld(ClusterVersion),
 }
 
 const NO_SLEEP: &str = "has no pause before a container is stopped (Kubernetes has it from 1.30 on): a query that meets a \
@@ -350,19 +328,6 @@ fn frontend_plan(
 fn wants_balanced(query: &ThanosQuery, known: &Known<'_>, has_frontend: bool) -> bool {
     let is_asked = has_frontend && !matches!(known.query_service, Some(Ok(QueryServiceChoice::Other { .. })));
     is_asked || query.spec.common.service.as_ref().is_some_and(|service| service.type_.is_some())
-}
-
-// === impl PlanError ===
-
-impl PlanError {
-    /// The word for it in conditions and Events.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::TooLarge(_) => reasons::TOO_LARGE,
-            Self::ClusterTooOld(_) => reasons::CLUSTER_TOO_OLD,
-            Self::Name(_) | Self::Version(_) | Self::Document(_) => reasons::INVALID_FIELD,
-        }
-    }
 }
 
 // === impl Known ===

@@ -1,6 +1,7 @@
 //! Step 5: what the user is told. Computed purely, then written once, and only when it changed.
 
 mod agents;
+mod asking;
 mod compute;
 mod conditions;
 mod dns;
@@ -16,7 +17,8 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-pub use agents::{AgentAnswers, Asker};
+pub use agents::AgentAnswers;
+pub use asking::Asker;
 pub use compute::{Findings, Progress, compute, rejected};
 pub use news::news;
 pub use restart_reason::{restart_reasons, sentence};

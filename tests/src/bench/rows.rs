@@ -93,7 +93,6 @@ impl Measured {
             Goal::at_most(8.0),
             &self.agent_memory,
         ));
-        // What its container asks for: `cpu: 5m`.
         let what = "agent CPU at rest, every pod";
         rows.push(Row::samples(what, Unit::MillisecondsPerSecond, Goal::at_most(1.0), &self.agent_cpu));
         if let Some(AgentFigures { large, agents, followed }) = &self.agents_alone {
