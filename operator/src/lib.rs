@@ -19,6 +19,8 @@ pub mod admin;
 pub mod apply;
 pub mod arguments;
 pub mod clock;
+pub mod cluster;
+#[deny(clippy::disallowed_types, clippy::disallowed_methods)]
 pub mod cluster_version;
 pub mod config;
 pub mod controller;

@@ -350,7 +350,7 @@ const CASES: [(u32, &str, Proof); 52] = [
         By(&[
             (CHECK, "what_thanos_refuses_or_skips_is_a_problem"),
             (DAMAGE, "an_entry_that_thanos_would_refuse_is_never_applied"),
-            (DIFFERENTIAL, "agree"),
+            (DIFFERENTIAL, "in_cluster"),
         ]),
     ),
     // The file system.

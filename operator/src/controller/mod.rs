@@ -29,7 +29,8 @@ use memory::{config_maps, known_generation};
 use crate::{
     apply::{self, ApplyError, Outcome, Pace, Reverts, Turns},
     clock::{self, Clock},
-    cluster_version::{Cluster, ClusterVersion},
+    cluster::Cluster,
+    cluster_version::ClusterVersion,
     config::Config,
     discovery::{Namespaces, discover, query_service},
     events::Events,

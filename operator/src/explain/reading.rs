@@ -24,7 +24,7 @@ use serde_json::json;
 use super::{Found, Unread, asking::ask};
 use crate::{
     arguments::DiscoveryArguments,
-    cluster_version::ClusterVersion,
+    cluster::cluster_version,
     discovery::{Namespaces, Rights, Watched, owner_of},
     plan::Names,
     snapshot::{ReadError, answered, get},
@@ -161,7 +161,7 @@ pub async fn read(
     };
     let missing_namespaces = in_reach.missing;
     // Who cannot read it is told what a cluster that is new enough does, as the operator does then.
-    let (pods, cluster) = tokio::join!(ask(client, pods), ClusterVersion::read(client));
+    let (pods, cluster) = tokio::join!(ask(client, pods), cluster_version(client));
     let (cluster, unread) = (cluster.unwrap_or_default(), reader.unread);
     Ok(Found { query, watched, elsewhere, missing_namespaces, config_map, deployment, pods, cluster, unread })
 }

@@ -55,12 +55,13 @@ pub fn cases() -> Vec<Case> {
     vec![Case::shared("differential", name, in_cluster).limit(300).only_where_the_node_is_ours()]
 }
 
+/// Case 36, second half.
 async fn in_cluster(world: World) -> Result<()> {
     let binaries = world.cluster().binaries();
     agree(|component| Some(binaries.folder(component).join("thanos"))).await
 }
 
-/// Case 36, second half. `program` finds the binary of a release.
+/// Asks every release. `program` finds the binary of one.
 ///
 /// # Errors
 /// When Thanos and we disagree, or a program is missing.
