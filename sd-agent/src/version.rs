@@ -43,6 +43,8 @@ pub enum Feature {
     FrontendAsksDownstream,
     /// Ready only after the first endpoint update (0.40); earlier releases are ready at once, with no stores.
     ReadyAfterDiscovery,
+    /// A group in the file may say how gRPC balances it (0.40).
+    GroupServiceConfig,
     /// TLS settings of a single endpoint in the file (0.42).
     EndpointTls,
     /// The `dnsdualstack+` prefix (0.42).
@@ -74,7 +76,7 @@ impl ThanosVersion {
             Feature::BalancedGroup => family >= (0, 37),
             Feature::BalancedStrictGroup => family == (0, 37),
             Feature::FrontendAsksDownstream => family >= (0, 39),
-            Feature::ReadyAfterDiscovery => family >= (0, 40),
+            Feature::ReadyAfterDiscovery | Feature::GroupServiceConfig => family >= (0, 40),
             Feature::EndpointTls | Feature::DualStackLookup => family >= (0, 42),
         }
     }
