@@ -23,6 +23,8 @@ pub enum Reach {
         pod_port: u16,
         /// Pods with a name of their own.
         hostnames: Vec<String>,
+        /// Ready addresses, of one family, each with its port; sorted.
+        ready: Vec<(String, u16)>,
     },
     /// A name outside the cluster.
     External {
@@ -68,6 +70,7 @@ pub fn reach(
                 port_name: name.clone(),
                 pod_port: from_slices.or(target).unwrap_or(number),
                 hostnames: hostnames(slices),
+                ready: ready.into_iter().collect(),
             }
         }
     };

@@ -110,12 +110,13 @@ fn a_headless_service_takes_port_and_host_names_from_its_slices() {
         Reach::Headless {
             port_name: "grpc".into(),
             pod_port: 19090,
-            hostnames: vec!["s-0".into(), "s-1".into()]
+            hostnames: vec!["s-0".into(), "s-1".into()],
+            ready: vec![("10.0.0.1".into(), 19090), ("10.0.0.2".into(), 19090)],
         }
     );
     assert_eq!(
         found("", vec![service("s", "", HEADLESS)]).stores[0].reach,
-        Reach::Headless { port_name: "grpc".into(), pod_port: 10901, hostnames: vec![] }
+        Reach::Headless { port_name: "grpc".into(), pod_port: 10901, hostnames: vec![], ready: vec![] }
     );
 }
 

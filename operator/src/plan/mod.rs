@@ -52,7 +52,7 @@ use sd_agent::{ThanosVersion, payload::sha256_hex};
 use serde_json::json;
 
 pub use config_map::{ConfigMaps, TooLarge, has_thanos_own_file, meta_of, payload_of, set_payload};
-pub use endpoints::{Endpoints, Flag, StrictPods, WrittenFor, has_types_in_file};
+pub use endpoints::{Arrivals, Endpoints, Flag, StrictPods, WrittenFor, has_types_in_file};
 pub use error::PlanError;
 pub use image::{Image, VersionError};
 pub use meta::{Layer, NameError, Names, Workload};
@@ -234,6 +234,8 @@ pub fn plan(
         }
     };
     let has_role = delivery == Delivery::Agent { api: true };
+    let overlap = endpoints::overlap(&query.spec.service_discovery.refresh_interval);
+    let arrived = endpoints::next_to_end(&remembered.arrivals, overlap, now);
     let readable: Vec<String> = std::iter::once(names.config_map.clone())
         .chain(config_maps.former.iter().filter_map(|former| former.metadata.name.clone()))
         .collect();
@@ -250,7 +252,7 @@ pub fn plan(
             version: image.version,
             delivery,
             document,
-            look_again: next_to_go(&remembered.pods, now),
+            look_again: next_to_go(&remembered.pods, now).into_iter().chain(arrived).min(),
             held: remembered.held_removal(guard.hold_for),
             config_map: names.config_map.clone(),
             problems: told.problems,

@@ -4,6 +4,7 @@
 //! sections 4 and 8. What the spec adds by itself is in [`additional`], which pods of a strict Service count in [`strict_pods`].
 
 mod additional;
+mod overlap;
 mod spelling;
 mod strict_pods;
 
@@ -16,6 +17,7 @@ use sd_agent::{
 };
 
 pub use additional::{Additional, additional_endpoints};
+pub use overlap::{Arrivals, Before, next_to_end, overlap};
 pub use spelling::{previous_document, spell};
 pub use strict_pods::{StrictPods, next_to_go, with_missing_pods};
 
@@ -40,6 +42,8 @@ pub struct Endpoints {
     pub services: BTreeSet<ServiceName>,
     /// What is written in the document for each Service with ordinary endpoints.
     pub ordinary: BTreeMap<ServiceName, Vec<Address>>,
+    /// For each of those that Thanos looks up, the name, and the ready addresses behind it.
+    pub looked_up: BTreeMap<ServiceName, (Address, Vec<Address>)>,
 }
 
 /// What endpoints are written for.
@@ -92,7 +96,7 @@ impl Endpoints {
             .filter(|own| must_not_stay(&own.reason))
             .map(|own| ServiceName { namespace: own.namespace.clone(), name: own.service.clone() })
             .collect();
-        let mut ordinary = BTreeMap::new();
+        let (mut ordinary, mut looked_up) = (BTreeMap::new(), BTreeMap::new());
         for store in &discovery.stores {
             let about = |reason| Rejected {
                 namespace: store.namespace.clone(),
@@ -112,6 +116,7 @@ impl Endpoints {
             match taken.add(store, written) {
                 Ok(added) => {
                     if store.endpoint_type == EndpointType::Regular && !added.is_empty() {
+                        looked_up.extend(name_and_ready(store, &added).map(|found| (name.clone(), found)));
                         ordinary.insert(name, added.iter().map(|endpoint| endpoint.file.clone()).collect());
                     }
                     endpoints.extend(added);
@@ -129,7 +134,7 @@ impl Endpoints {
         }
         let document = Document::new(endpoints)?;
         let flags = flags(&document, delivery);
-        Ok(Self { document, flags, rejected, single, services, ordinary })
+        Ok(Self { document, flags, rejected, single, services, ordinary, looked_up })
     }
 
     /// Number of endpoints of `endpoint_type`.
@@ -195,6 +200,13 @@ pub fn flags(document: &Document, delivery: Delivery) -> Vec<Flag> {
     flags.sort();
     flags.dedup();
     flags
+}
+
+/// The name by which Thanos looks up `store`, and the ready addresses behind it.
+fn name_and_ready(store: &Store, written: &[Endpoint]) -> Option<(Address, Vec<Address>)> {
+    let (Reach::Headless { ready, .. }, [only]) = (&store.reach, written) else { return None };
+    let ready = ready.iter().filter_map(|(host, port)| Address::plain(host, *port).ok()).collect();
+    Some((only.file.clone(), ready))
 }
 
 /// `endpoint` with its type in the file.
@@ -302,7 +314,7 @@ mod tests {
 
     fn headless(hostnames: &[&str]) -> Reach {
         let hostnames = hostnames.iter().map(|&name| name.to_owned()).collect();
-        Reach::Headless { port_name: "grpc".into(), pod_port: 10901, hostnames }
+        Reach::Headless { port_name: "grpc".into(), pod_port: 10901, hostnames, ready: vec![] }
     }
 
     fn store(service: &str, endpoint_type: EndpointType, reach: Reach) -> Store {

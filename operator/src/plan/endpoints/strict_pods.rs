@@ -103,7 +103,7 @@ mod tests {
 
     fn strict(pods: &str, addresses: usize) -> Discovery {
         let hostnames = pods.split_whitespace().map(str::to_owned).collect();
-        let reach = Reach::Headless { port_name: "grpc".into(), pod_port: 10901, hostnames };
+        let reach = Reach::Headless { port_name: "grpc".into(), pod_port: 10901, hostnames, ready: vec![] };
         let endpoint_type = EndpointType::Strict;
         let store = Store { namespace: "demo".into(), service: "s".into(), endpoint_type, reach, addresses };
         Discovery { stores: vec![store], ..Discovery::default() }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     discovery::{ServiceName, Unknown},
-    plan::{Endpoints, StrictPods, duration::Nanos},
+    plan::{Arrivals, Endpoints, StrictPods, duration::Nanos},
 };
 
 /// What goes within this time is one change: a script takes the labels from one Service after the other, and the
@@ -110,6 +110,7 @@ impl RemovalGuard {
             missing: BTreeMap::new(),
             newcomers: BTreeSet::new(),
             pods: pods.clone(),
+            arrivals: Arrivals::new(),
         };
         after.services.extend(unseen);
         // What vanishes by an edit of the spec is meant to.

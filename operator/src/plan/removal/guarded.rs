@@ -10,7 +10,7 @@ use crate::{
     plan::{
         ConfigMaps, Delivery, Endpoints, PlanError, StrictPods,
         config_map::{Written, config_maps},
-        endpoints::{flags, place, previous_document, spell},
+        endpoints::{Before, flags, overlap, place, previous_document, spell},
     },
 };
 
@@ -42,6 +42,18 @@ pub fn guarded(
     let mut remembered = guard.judge(known.remembered, present, now);
     let previous = previous_document(known, &endpoints.document);
     let previous = previous.as_ref();
+    let nothing = Remembered::default();
+    let memory = known.remembered.filter(|before| before.owner == owner).unwrap_or(&nothing);
+    let before = Before { ordinary: &memory.services, document: previous, arrivals: &memory.arrivals };
+    let overlap = overlap(&workload.query.spec.service_discovery.refresh_interval);
+    let endpoints = match delivery {
+        Delivery::Flags => endpoints,
+        Delivery::Agent { .. } | Delivery::Kubelet => {
+            let (endpoints, arrivals) = endpoints.overlapping(before, overlap, now)?;
+            remembered.arrivals = arrivals;
+            endpoints
+        }
+    };
     if remembered.kept(&endpoints.services).next().is_some() {
         let kept = endpoints.clone().keeping(&remembered, delivery, previous)?.spelt_after(previous)?;
         if let Ok(config_maps) = config_maps(written, &kept, &remembered) {

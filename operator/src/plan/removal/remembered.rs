@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::HeldRemoval;
 use crate::{
     discovery::ServiceName,
-    plan::{StrictPods, config_map::size, payload_of},
+    plan::{Arrivals, StrictPods, config_map::size, payload_of},
 };
 
 /// Key of the plain text, in `data`.
@@ -51,6 +51,9 @@ pub struct Remembered {
     /// The pods of strict Services.
     #[serde(default, skip_serializing_if = "StrictPods::is_empty")]
     pub pods: StrictPods,
+    /// Names that take the place of addresses.
+    #[serde(default, skip_serializing_if = "Arrivals::is_empty")]
+    pub arrivals: Arrivals,
 }
 
 /// A Service that had ordinary endpoints and is not there any more.
@@ -195,6 +198,7 @@ mod tests {
             missing: [(name(0), missing)].into(),
             newcomers: [name(1)].into(),
             pods: [("demo/p".parse().expect("a name"), [("p-0".to_owned(), None)].into())].into(),
+            arrivals: Arrivals::new(),
         }
     }
 
