@@ -21,7 +21,7 @@ use super::{
 use crate::{
     config::Config,
     discovery::{Discovery, Facts, Reach, Reason, Rejected, Rules, Store, discover, owner_of},
-    plan::{Endpoints, Known, Names, Remembered, Running, RunningWorkload, Summary, plan},
+    plan::{Connections, Endpoints, Known, Names, Remembered, Running, RunningWorkload, Said, Summary, plan},
     watch::{Autoscaled, StoreApiService, StorePort},
 };
 
@@ -207,16 +207,17 @@ impl Judge<'_> {
         let Some((_, summary)) = self.planned else { return vec![] };
         let alone = Discovery { stores: vec![store.clone()], ..Discovery::default() };
         let (version, delivery) = (summary.version, summary.delivery);
-        let endpoints = Endpoints::of(&alone, &[], version, self.config, delivery).unwrap_or_default();
+        let connections = Connections::of(&self.found.query).unwrap_or_default();
+        let said = Said { connections: &connections, version, delivery };
+        let endpoints = Endpoints::of(&alone, &[], &said, self.config).unwrap_or_default();
         let endpoints = endpoints.document.endpoints();
-        endpoints.iter().map(|endpoint| self.in_use.explained(endpoint, delivery)).collect()
+        endpoints.iter().map(|endpoint| self.in_use.explained(endpoint, version, delivery)).collect()
     }
 
     fn remarks(&self, service: &StoreApiService, store: &Store) -> Vec<Remark> {
-        let noted = self
-            .planned
-            .into_iter()
-            .flat_map(|(discovery, summary)| discovery.remarks.iter().chain(&summary.endpoints.single));
+        let noted = self.planned.into_iter().flat_map(|(discovery, Summary { endpoints, .. })| {
+            discovery.remarks.iter().chain(&endpoints.single).chain(&endpoints.remarks)
+        });
         let mut remarks: Vec<Remark> = about(noted, service).map(|own| remark(&own.reason)).collect();
         let is_outside = matches!(store.reach, Reach::External { .. });
         if store.addresses == 0 && !is_outside && !self.found.lacks("EndpointSlice") {
@@ -254,7 +255,8 @@ fn remark(reason: &Reason) -> Remark {
 
 fn additional(found: &Found, summary: &Summary, in_use: &InUse<'_>) -> Vec<AdditionalExplained> {
     let given = &found.query.spec.service_discovery.additional_endpoints;
-    let explain = |(index, AdditionalEndpoint { address, endpoint_type }): (usize, &AdditionalEndpoint)| {
+    let explain = |(index, given): (usize, &AdditionalEndpoint)| {
+        let AdditionalEndpoint { address, endpoint_type, tls: _, service_config: _ } = given;
         let field = format!("spec.serviceDiscovery.additionalEndpoints[{index}]:");
         let is_left_out = summary.problems.iter().any(|problem| problem.starts_with(&field));
         let parsed = address.parse::<Address>().ok().filter(|_| !is_left_out);
@@ -271,7 +273,7 @@ fn additional(found: &Found, summary: &Summary, in_use: &InUse<'_>) -> Vec<Addit
                 AdditionalEndpointType::Group => EndpointType::Group,
                 AdditionalEndpointType::GroupStrict => EndpointType::GroupStrict,
             },
-            endpoint: endpoint.map(|endpoint| in_use.explained(endpoint, summary.delivery)),
+            endpoint: endpoint.map(|endpoint| in_use.explained(endpoint, summary.version, summary.delivery)),
         }
     };
     given.iter().enumerate().map(explain).collect()

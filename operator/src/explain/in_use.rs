@@ -1,9 +1,9 @@
 //! What is in use now: the document in the ConfigMap, and the flags of the pod template.
 
-use sd_agent::{Document, Endpoint, Meta};
+use sd_agent::{Document, Endpoint, Meta, ThanosVersion};
 
 use super::{Carrier, DocumentInUse, EndpointExplained, Found};
-use crate::plan::{Delivery, endpoint_flag, payload_of};
+use crate::plan::{Delivery, endpoint_flag, flag_of, payload_of};
 
 /// What is in use now.
 pub struct InUse<'a> {
@@ -52,12 +52,14 @@ impl<'a> InUse<'a> {
     }
 
     /// Where `endpoint` is now, and in which form.
-    pub fn explained(&self, endpoint: &Endpoint, delivery: Delivery) -> EndpointExplained {
+    pub fn explained(
+        &self,
+        endpoint: &Endpoint,
+        version: ThanosVersion,
+        delivery: Delivery,
+    ) -> EndpointExplained {
         let file = &endpoint.file;
-        let flag = match delivery {
-            Delivery::Flags => Some(endpoint.flag.as_ref().unwrap_or(file)),
-            Delivery::Agent { .. } | Delivery::Kubelet => endpoint.flag.as_ref(),
-        };
+        let flag = flag_of(endpoint, version, delivery);
         let arg = flag.map(|flag| format!("{}={flag}", endpoint_flag(endpoint.endpoint_type)));
         let is_flag = arg.is_some_and(|arg| self.args.contains(&arg));
         let is_in_file = self.endpoints().iter().any(|own| own.file == *file);

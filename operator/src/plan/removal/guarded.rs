@@ -1,16 +1,17 @@
 //! Endpoints of Services that are missing and held, or that cannot be seen: they stay as they were written last.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
-use sd_agent::{Document, Endpoint, document::DocumentError};
+use sd_agent::{Address, Document, Endpoint, document::DocumentError};
 
 use super::{Remembered, RemovalGuard, guard::Present, selection::selection_hash};
 use crate::{
-    discovery::Unknown,
+    discovery::{ServiceName, Unknown},
     plan::{
-        ConfigMaps, Delivery, Endpoints, PlanError, StrictPods,
+        ConfigMaps, Endpoints, PlanError, Said, StrictPods,
         config_map::{Written, config_maps},
-        endpoints::{flags, place},
+        connections::Connection,
+        endpoints::{can_be_written, flags, place, saying},
     },
 };
 
@@ -35,13 +36,13 @@ pub fn guarded(
     unknown: &Unknown,
     pods: &StrictPods,
 ) -> Result<Guarded, PlanError> {
-    let Written { workload, delivery, known, now, .. } = *written;
+    let Written { workload, said, known, now } = *written;
     let selection = selection_hash(workload.query);
     let owner = workload.query.metadata.uid.as_deref().unwrap_or_default();
     let present = Present { owner, selection: &selection, endpoints: &endpoints, unknown, pods };
     let mut remembered = guard.judge(known.remembered, present, now);
     if remembered.kept(&endpoints.services).next().is_some() {
-        let kept = endpoints.clone().keeping(&remembered, delivery)?;
+        let kept = endpoints.clone().keeping(&remembered, said)?;
         if let Ok(config_maps) = config_maps(written, &kept, &remembered) {
             return Ok(Guarded { endpoints: kept, config_maps, remembered });
         }
@@ -59,17 +60,28 @@ impl Endpoints {
     ///
     /// # Errors
     /// As [`Endpoints::of`].
-    fn keeping(self, remembered: &Remembered, delivery: Delivery) -> Result<Self, DocumentError> {
+    fn keeping(self, remembered: &Remembered, said: &Said<'_>) -> Result<Self, DocumentError> {
         let mut endpoints = self.document.endpoints().to_vec();
         let mut taken: BTreeSet<String> = endpoints.iter().map(|endpoint| place(&endpoint.file)).collect();
-        for address in remembered.kept(&self.services) {
-            if taken.insert(place(address)) {
-                endpoints.push(Endpoint::regular(address.clone()));
+        for (name, address) in remembered.kept(&self.services) {
+            // Without the settings that it had it must not be dialled.
+            let choice = remembered.tls_of(name);
+            let Some(connection) = said.connections.of_service(&choice) else { continue };
+            let kept = kept_endpoint(name, address, connection);
+            if can_be_written(&kept) && taken.insert(place(address)) {
+                endpoints.push(kept);
             }
         }
         let document = Document::new(endpoints)?;
-        Ok(Self { flags: flags(&document, delivery), document, ..self })
+        Ok(Self { flags: flags(&document, said.version, said.delivery), document, ..self })
     }
+}
+
+/// As an ordinary endpoint, with the connection that its Service asked for.
+fn kept_endpoint(name: &ServiceName, address: &Address, connection: Connection) -> Endpoint {
+    let is_ip = address.host().parse::<Ipv4Addr>().is_ok() || address.host().starts_with('[');
+    let connection = connection.expecting(|| is_ip.then(|| format!("{}.{}.svc", name.name, name.namespace)));
+    saying(Endpoint::regular(address.clone()), &connection, None)
 }
 
 #[cfg(test)]
@@ -77,10 +89,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use jiff::Timestamp;
-    use sd_agent::Address;
+    use sd_agent::ThanosVersion;
 
     use super::*;
-    use crate::plan::Missing;
+    use crate::plan::{Connections, Delivery, Missing};
 
     fn holding(addresses: &[&str]) -> Remembered {
         let missing = |address: &&str| {
@@ -104,12 +116,15 @@ mod tests {
             ..Endpoints::default()
         };
         let remembered = holding(&["a.demo:1", "dns+b.demo:1"]);
-        let delivery = Delivery::Agent { api: true };
-        let with = endpoints.clone().keeping(&remembered, delivery).expect("a document");
+        let connections = Connections::default();
+        let version = ThanosVersion::new(0, 42, 4);
+        let said = Said { connections: &connections, version, delivery: Delivery::Agent { api: true } };
+        let with = endpoints.clone().keeping(&remembered, &said).expect("a document");
         let ordinary = Endpoint::regular("a.demo:1".parse().expect("an address"));
         assert_eq!(with.document.endpoints(), [ordinary, there]);
         assert_eq!(with.flags.len(), 1, "{:?}", with.flags);
-        let flags = endpoints.keeping(&remembered, Delivery::Flags).expect("a document").flags;
+        let said = Said { delivery: Delivery::Flags, ..said };
+        let flags = endpoints.keeping(&remembered, &said).expect("a document").flags;
         assert_eq!(flags.len(), 2, "where everything is a flag, what is held is one, too: {flags:?}");
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crds::names::annotations::NO_TLS;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ConfigMap;
 use sd_agent::{
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::HeldRemoval;
 use crate::{
-    discovery::ServiceName,
+    discovery::{ServiceName, TlsChoice},
     plan::{StrictPods, config_map::size, payload_of},
 };
 
@@ -51,6 +52,9 @@ pub struct Remembered {
     /// The pods of strict Services.
     #[serde(default, skip_serializing_if = "StrictPods::is_empty")]
     pub pods: StrictPods,
+    /// What the Services above ask for, of those that ask for TLS settings of their own, or for none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tls: BTreeMap<ServiceName, String>,
 }
 
 /// A Service that had ordinary endpoints and is not there any more.
@@ -143,10 +147,22 @@ impl Remembered {
 
     /// The endpoints that stay although their Services are not among `services`: held ones, and those of namespaces
     /// that may not be read any more.
-    pub fn kept<'a>(&'a self, services: &BTreeSet<ServiceName>) -> impl Iterator<Item = &'a Address> {
+    pub fn kept<'a>(
+        &'a self,
+        services: &BTreeSet<ServiceName>,
+    ) -> impl Iterator<Item = (&'a ServiceName, &'a Address)> {
         let unseen = self.services.iter().filter(|(name, _)| !services.contains(*name));
-        let held = self.held().map(|(_, missing)| &missing.addresses);
-        held.chain(unseen.map(|(_, addresses)| addresses)).flatten()
+        let held = self.held().map(|(name, missing)| (name, &missing.addresses));
+        held.chain(unseen).flat_map(|(name, addresses)| addresses.iter().map(move |address| (name, address)))
+    }
+
+    /// Which TLS settings a Service asks for that is gone or cannot be seen.
+    pub fn tls_of(&self, name: &ServiceName) -> TlsChoice {
+        match self.tls.get(name).map(String::as_str) {
+            None => TlsChoice::Default,
+            Some(NO_TLS) => TlsChoice::Off,
+            Some(profile) => TlsChoice::Profile(profile.to_owned()),
+        }
     }
 
     /// The removal that is held, if each Service is for `hold_for`.
@@ -195,6 +211,7 @@ mod tests {
             missing: [(name(0), missing)].into(),
             newcomers: [name(1)].into(),
             pods: [("demo/p".parse().expect("a name"), [("p-0".to_owned(), None)].into())].into(),
+            tls: [(name(1), "eu".to_owned())].into(),
         }
     }
 
