@@ -92,6 +92,12 @@ pub mod annotations {
     pub const ALLOW_DISCOVERY_FROM: &str = "operator.thanos.io/allow-discovery-from";
     /// The value of [`ALLOW_DISCOVERY_FROM`] that stands for every namespace.
     pub const ANY_NAMESPACE: &str = "*";
+    /// On a Service: how Thanos connects to it, by the name of a TLS profile, or [`NO_TLS`].
+    pub const TLS: &str = "operator.thanos.io/tls";
+    /// The value of [`TLS`] that stands for no TLS at all.
+    pub const NO_TLS: &str = "off";
+    /// On a Service of a group: how gRPC balances it and tries again, as JSON.
+    pub const SERVICE_CONFIG: &str = "operator.thanos.io/service-config";
     /// On a ThanosQuery: the number in `status.heldRemoval.generation`; that removal is applied at once.
     pub const ACCEPT_REMOVAL: &str = "operator.thanos.io/accept-removal";
     /// On a ThanosQuery that is paused for thanos-community/thanos-operator: `true` lets this operator work on it.
@@ -166,6 +172,9 @@ pub mod pod {
     pub const CONFIG_MAPS_FOLDER: &str = "/etc/thanos/configmaps";
     /// Folder below which each of `secrets` is mounted.
     pub const SECRETS_FOLDER: &str = "/etc/thanos/secrets";
+    /// Folder below which the certificates are that Thanos connects to endpoints with: in folders by what they are for,
+    /// so that a path stays when it is another Secret that is mounted there.
+    pub const TLS_FOLDER: &str = "/etc/thanos/tls";
     /// User and group of the agent; fixed, because the file's folder is sticky.
     pub const AGENT_USER: i64 = 65532;
 }
@@ -210,6 +219,8 @@ pub mod conditions {
     pub const ROLLOUT_HELD: &str = "RolloutHeld";
     /// Warning: a DNS server refuses to say what is behind a name; until it does, Thanos may keep removed addresses.
     pub const DNS_FAILING: &str = "DnsFailing";
+    /// Warning: no querier pod reaches some endpoints.
+    pub const ENDPOINTS_UNREACHABLE: &str = "EndpointsUnreachable";
     /// Warning: Services that carry the StoreAPI labels are left out.
     pub const SERVICES_REJECTED: &str = "ServicesRejected";
 }
@@ -286,8 +297,10 @@ pub mod reasons {
     pub const PENDING: &str = "Pending";
     /// Paused for another operator, while this one works.
     pub const TAKEN_OVER: &str = "TakenOver";
-    /// The release of Thanos is too old for it.
+    /// Needs a newer release of Thanos.
     pub const VERSION_TOO_OLD: &str = "VersionTooOld";
+    /// No pod reaches it.
+    pub const UNREACHABLE: &str = "Unreachable";
     /// The version cannot be told from the image.
     pub const VERSION_UNKNOWN: &str = "VersionUnknown";
 }

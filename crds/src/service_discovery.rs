@@ -11,7 +11,10 @@ use k8s_openapi::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema;
+use crate::{
+    endpoint_tls::{AdditionalEndpointTls, EndpointTls, TlsProfile},
+    schema,
+};
 
 /// How endpoints are found and how they reach the queriers.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -45,6 +48,17 @@ pub struct ServiceDiscovery {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 512))]
     pub additional_endpoints: Vec<AdditionalEndpoint>,
+
+    /// TLS for every endpoint that says nothing else. With Thanos v0.42 it is part of each endpoint's entry in the file;
+    /// before, and in mode Flags, it becomes flags, which all endpoints share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<EndpointTls>,
+
+    /// TLS settings by name. A Service chooses one by the annotation operator.thanos.io/tls: NAME, or off for none at
+    /// all. Needs Thanos v0.42 and a mode with a file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub tls_profiles: Vec<TlsProfile>,
 
     /// Holds back a change that removes many Services at once, such as a script that strips their labels.
     #[serde(default)]
@@ -131,6 +145,12 @@ pub struct OwnerSelector {
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "self.type != 'Strict' || !self.address.contains('+')",
     "message": "a strict endpoint has no prefix: write it like host:10901"
+}, {
+    "rule": "!has(self.serviceConfig) || self.type in ['Group', 'GroupStrict']",
+    "message": "a serviceConfig belongs to a group: set type to Group or GroupStrict"
+}, {
+    "rule": "self.type != 'Regular' || !self.address.contains('+') || !has(self.tls) || self.tls.disabled",
+    "message": "Thanos gives no TLS settings to what it looks up: write the address without a prefix, or make it a Group"
 }]))]
 pub struct AdditionalEndpoint {
     /// Where it is, such as thanos.eu.example:10901 or 192.0.2.7:10901; an IPv6 address is put in brackets. Thanos dials
@@ -144,6 +164,17 @@ pub struct AdditionalEndpoint {
     /// are flags of the pods, and changing them replaces the pods one at a time, but in mode FileAll.
     #[serde(default, rename = "type")]
     pub endpoint_type: AdditionalEndpointType,
+
+    /// TLS towards this endpoint alone: nothing of spec.serviceDiscovery.tls is added to it. Needs Thanos v0.42 and a mode
+    /// with a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<AdditionalEndpointTls>,
+
+    /// How gRPC balances a group and tries again, as JSON: loadBalancingConfig, methodConfig, healthCheckConfig and
+    /// retryThrottling. Needs Thanos v0.40 and a mode with a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8192))]
+    pub service_config: Option<String>,
 }
 
 /// What Thanos does with an endpoint.
@@ -238,6 +269,8 @@ impl Default for ServiceDiscovery {
             namespace_selector: None,
             owner_selector: None,
             additional_endpoints: vec![],
+            tls: None,
+            tls_profiles: vec![],
             removal_guard: RemovalGuard::default(),
             refresh_interval: five_seconds(),
             agent: AgentSpec::default(),

@@ -37,6 +37,10 @@ pub struct ThanosQueryStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejected: Vec<RejectedService>,
 
+    /// The first 20 endpoints that no querier pod has reached for a while, with what to look at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreachable: Vec<UnreachableEndpoint>,
+
     /// Services that are gone all at once, and whose endpoints stay until somebody accepts that or the time is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_removal: Option<HeldRemoval>,
@@ -95,6 +99,25 @@ pub struct RejectedService {
     /// Why it is left out, in one word.
     pub reason: String,
     /// What is wrong and what to do.
+    pub message: String,
+}
+
+/// An endpoint that no querier pod reaches.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UnreachableEndpoint {
+    /// Its address.
+    pub address: String,
+    /// The Service as namespace/name, or the field of the spec that it comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// How it is connected to: off, default (spec.serviceDiscovery.tls), own (of an additional endpoint), or the name of
+    /// a TLS profile. Nothing where the flags of the pods say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<String>,
+    /// Querier pods that have tried for a while, none of them with success.
+    pub pods: i32,
+    /// What to look at.
     pub message: String,
 }
 

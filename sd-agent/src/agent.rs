@@ -112,7 +112,7 @@ pub async fn work(args: RunArgs, parts: Parts, board: Arc<Board>) {
     let (version, flags) = (args.thanos_version, args.flagged.clone());
     let (looked_up, names) = watch::channel(Arc::default());
     let (file, config_map) = (args.output.clone(), args.config_map.clone());
-    let target = Target { file, config_map, version, flags };
+    let target = Target { file, config_map, version, flags, tls_folders: args.tls_folder.clone() };
     let mut keeper = Keeper::new(Arc::new(Disk), target, &timing, looked_up, Arc::clone(&board));
     keeper.restore();
     let dns = args.thanos_metrics_url.clone().map(|url| {

@@ -101,6 +101,11 @@ pub struct RunArgs {
     #[arg(long, env = "SD_AGENT_FLAGGED", value_name = "ADDRESS", value_delimiter = ',')]
     pub flagged: Vec<Address>,
 
+    /// A folder that this pod's Thanos has for files of TLS; an entry with files elsewhere is written as the flags of
+    /// Thanos have it, or left out if it has TLS settings of its own; repeatable
+    #[arg(long, env = "SD_AGENT_TLS_FOLDER", value_name = "DIR", value_delimiter = ',')]
+    pub tls_folder: Vec<String>,
+
     /// Where this pod's Thanos tells its metrics, to find out which DNS names fail; plain http, without it nobody looks
     #[arg(long, env = "SD_AGENT_THANOS_METRICS_URL", value_name = "URL", value_parser = plain_url)]
     pub thanos_metrics_url: Option<Uri>,

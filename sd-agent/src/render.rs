@@ -32,6 +32,16 @@ pub enum FileFormat {
     EndpointSdConfigFile,
 }
 
+/// Which files of TLS a pod has.
+#[derive(Clone, Copy, Debug)]
+pub enum TlsFiles<'a> {
+    /// All that a document names.
+    All,
+    /// Those in these folders. A pod that was made before others were asked for has none of them until it is replaced,
+    /// and Thanos would drop every endpoint that needs one.
+    In(&'a [String]),
+}
+
 /// One entry of `--endpoint.sd-config-file`, in Thanos' words.
 #[derive(Serialize)]
 struct ConfigEntry<'a> {
@@ -87,11 +97,22 @@ impl FileFormat {
     }
 }
 
-/// Renders `document` for a pod whose Thanos is `version` and was started with `flags` as endpoint flags.
+/// Renders `document` for a pod whose Thanos is `version`, was started with `flags` as endpoint flags, and has all files
+/// of TLS.
+pub fn render(document: &Document, version: ThanosVersion, flags: &[Address]) -> Rendered {
+    render_for(document, version, flags, TlsFiles::All)
+}
+
+/// Renders `document` for a pod whose Thanos is `version`, was started with `flags` as endpoint flags, and has `files`.
 ///
 /// What the pod has as a flag is left out; a strict or group endpoint that it does not have as a flag is
 /// written as an ordinary one. So flags and file together name every endpoint exactly once.
-pub fn render(document: &Document, version: ThanosVersion, flags: &[Address]) -> Rendered {
+pub fn render_for(
+    document: &Document,
+    version: ThanosVersion,
+    flags: &[Address],
+    files: TlsFiles<'_>,
+) -> Rendered {
     let format = FileFormat::of(version);
     let (open, close) = match format {
         FileFormat::StoreSdFiles => ("[{\"targets\":[\n", "\n]}]\n"),
@@ -100,10 +121,12 @@ pub fn render(document: &Document, version: ThanosVersion, flags: &[Address]) ->
     let mut text = String::new();
     let mut count = 0;
     let in_file = document.endpoints().iter().filter(|endpoint| !endpoint.is_among(flags));
-    for endpoint in in_file.filter(|endpoint| is_within_reach(endpoint, version)) {
+    for endpoint in in_file.filter(|endpoint| is_within_reach(endpoint, version, files)) {
         let line = match format {
             FileFormat::StoreSdFiles => serde_json::to_string(&endpoint.file),
-            FileFormat::EndpointSdConfigFile => serde_json::to_string(&ConfigEntry::of(endpoint, version)),
+            FileFormat::EndpointSdConfigFile => {
+                serde_json::to_string(&ConfigEntry::of(endpoint, version, files))
+            }
         };
         // Plain strings and switches: this cannot fail, and were it to, the reader would refuse the gap.
         let line = line.unwrap_or_default();
@@ -122,17 +145,34 @@ pub fn render(document: &Document, version: ThanosVersion, flags: &[Address]) ->
 }
 
 /// Whether this Thanos can connect to it as it has to be: one with TLS of its own must not be dialled without.
-fn is_within_reach(endpoint: &Endpoint, version: ThanosVersion) -> bool {
+fn is_within_reach(endpoint: &Endpoint, version: ThanosVersion, files: TlsFiles<'_>) -> bool {
     match &endpoint.in_file().tls {
-        Some(ClientTls::Tls(settings)) => settings.inherited || version.supports(Feature::EndpointTls),
+        Some(ClientTls::Tls(settings)) => {
+            settings.inherited || version.supports(Feature::EndpointTls) && files.have(settings)
+        }
         Some(ClientTls::Plaintext) | None => true,
+    }
+}
+
+// === impl TlsFiles ===
+
+impl TlsFiles<'_> {
+    fn have(self, settings: &TlsSettings) -> bool {
+        let Self::In(folders) = self else { return true };
+        let TlsSettings { ca_file, certificate, .. } = settings;
+        let certificate = certificate.iter().flat_map(|files| [&files.cert_file, &files.key_file]);
+        let is_there = |path: &String| {
+            let rest = |folder: &String| path.strip_prefix(folder.as_str())?.strip_prefix('/').map(|_| ());
+            folders.iter().any(|folder| rest(folder).is_some())
+        };
+        ca_file.iter().chain(certificate).all(is_there)
     }
 }
 
 // === impl ConfigEntry ===
 
 impl<'a> ConfigEntry<'a> {
-    fn of(endpoint: &'a Endpoint, version: ThanosVersion) -> Self {
+    fn of(endpoint: &'a Endpoint, version: ThanosVersion, files: TlsFiles<'_>) -> Self {
         let in_file = endpoint.in_file();
         let is_typed = in_file.typed && endpoint.flag.is_some();
         let (strict, group) =
@@ -141,8 +181,12 @@ impl<'a> ConfigEntry<'a> {
             .service_config
             .as_deref()
             .filter(|_| group && version.supports(Feature::GroupServiceConfig));
-        let client_config =
-            in_file.tls.as_ref().filter(|_| version.supports(Feature::EndpointTls)).map(ClientConfig::of);
+        // Without its files the default is what the flags say: what this pod was made with.
+        let is_said = |tls: &&ClientTls| match tls {
+            ClientTls::Plaintext => version.supports(Feature::EndpointTls),
+            ClientTls::Tls(settings) => version.supports(Feature::EndpointTls) && files.have(settings),
+        };
+        let client_config = in_file.tls.as_ref().filter(is_said).map(ClientConfig::of);
         Self { address: endpoint.written(), strict, group, service_config, client_config }
     }
 }
@@ -301,5 +345,30 @@ mod tests {
         );
         let old = [r#"{"address":"b:1"}"#, r#"{"address":"c:1"}"#];
         assert_eq!(lines(document, ThanosVersion::new(0, 41, 0)), old);
+    }
+
+    #[test]
+    fn a_pod_without_the_files_has_the_default_as_its_flags_say_and_nothing_with_settings_of_its_own() {
+        let tls = |folder: &str, inherited| {
+            format!(
+                r#""tls":{{"mode":"Tls","caFile":"/t/{folder}/ca/ca.crt","minVersion":"1.2","inherited":{inherited}}}"#
+            )
+        };
+        let (default, own) = (tls("default", true), tls("profile-a", false));
+        let document = format!(
+            r#"{{"endpoints":[{{"file":"a:1","type":"Regular","inFile":{{{default}}}}},{{"file":"b:1","type":"Regular","needs":2,"inFile":{{{own}}}}}]}}"#
+        );
+        let document: Document = serde_json::from_str(&document).expect("a document");
+        let written = |folders: &[&str]| {
+            let folders: Vec<String> = folders.iter().map(|&folder| folder.to_owned()).collect();
+            let text = render_for(&document, NEW, &[], TlsFiles::In(&folders)).text;
+            let lines = text.lines().filter(|line| line.starts_with("{\"address\":"));
+            let entries = lines.map(|line| (line[12..15].to_owned(), line.contains("client_config")));
+            entries.collect::<Vec<_>>()
+        };
+        let entry = |address: &str, has_tls| (address.to_owned(), has_tls);
+        assert_eq!(written(&[]), [entry("a:1", false)]);
+        assert_eq!(written(&["/t/default/ca"]), [entry("a:1", true)]);
+        assert_eq!(written(&["/t/profile-a/ca", "/t/default/c"]), [entry("a:1", false), entry("b:1", true)]);
     }
 }

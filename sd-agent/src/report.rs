@@ -67,7 +67,14 @@ pub struct ThanosReport {
     /// The first of those that are missing, sorted, at most [`MAX_MISSING`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing_addresses: Vec<String>,
+    /// Addresses of the file, groups among them, that were missing or failing each time in several looks in a row;
+    /// sorted, at most [`MAX_UNREACHABLE`]. None before there were so many looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreachable: Option<Vec<String>>,
 }
+
+/// Entries of [`ThanosReport::unreachable`] at most.
+pub const MAX_UNREACHABLE: usize = 20;
 
 /// Entries of [`Report::dns_failing`] at most.
 pub const MAX_FAILING: usize = 5;

@@ -246,8 +246,10 @@ impl Run<'_> {
             summary.document = outcome.config_map.as_ref().and_then(DocumentId::of);
             if outcome.config_map_written || full {
                 let document = summary.document.as_ref().filter(|_| summary.has_agents());
-                let looked_up = summary.endpoints.document.looked_up().next().is_some();
-                context.asker.ask(&query_ref(query), handle, &names.querier, document, looked_up);
+                let endpoints = &summary.endpoints.document;
+                let has_tls = endpoints.endpoints().iter().any(|own| own.in_file().tls.is_some());
+                let may_change = has_tls || endpoints.looked_up().next().is_some();
+                context.asker.ask(&query_ref(query), handle, &names.querier, document, may_change);
             }
             let changed = outcome.config_map.as_ref().and_then(plan::meta_of).map(|meta| meta.written_at);
             context.metrics.endpoints_of(query, &discovery, &summary.endpoints, changed);

@@ -61,6 +61,7 @@ impl Run<'_> {
         let now: BTreeSet<Rejected> = status::rejected(discovery, &plan.summary)
             .into_iter()
             .chain(&discovery.remarks)
+            .chain(&plan.summary.endpoints.remarks)
             .cloned()
             .collect();
         let told = state.told.get_or_insert_with(|| told_before(query, &now));

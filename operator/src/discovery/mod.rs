@@ -15,6 +15,7 @@ mod rules;
 mod selection;
 mod selector;
 mod service_name;
+mod tls_choice;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -29,6 +30,7 @@ pub use rules::{Facts, Rules, owner_of};
 pub use selection::Selection;
 pub use selector::{Selector, SelectorError};
 pub use service_name::{ServiceName, ServiceNameError};
+pub use tls_choice::TlsChoice;
 
 use crate::watch::{StoreApiService, StoreApiSlice, WatchedNamespace};
 
@@ -77,6 +79,10 @@ pub struct Store {
     pub reach: Reach,
     /// How many ready addresses are behind it.
     pub addresses: usize,
+    /// Whether it is reached over TLS.
+    pub tls: TlsChoice,
+    /// How gRPC shall balance it, as it is written there.
+    pub service_config: Option<Box<str>>,
 }
 
 /// A Service that does not count, why, and what to do.

@@ -40,6 +40,15 @@ pub enum Reason {
     NoExternalName,
     /// Its address cannot be written for Thanos.
     BadAddress(String),
+    /// It asks for TLS settings that there are not.
+    UnknownTlsProfile {
+        /// What it asks for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// How to balance it is not used: what is wrong with that.
+    BadServiceConfig(String),
     /// Another Service has the same address.
     Duplicate {
         /// The address.
@@ -65,8 +74,16 @@ pub enum Reason {
 
 impl Reason {
     /// The words of those reasons that are told: nobody chose them.
-    pub const TOLD: &[&'static str] =
-        &["LeadsBack", "NoConsent", "QueryLoop", "NoPort", "NoExternalName", "BadAddress", "Duplicate"];
+    pub const TOLD: &[&'static str] = &[
+        "LeadsBack",
+        "NoConsent",
+        "QueryLoop",
+        "NoPort",
+        "NoExternalName",
+        "BadAddress",
+        "UnknownTlsProfile",
+        "Duplicate",
+    ];
 
     /// Whether somebody chose this: the selectors of the ThanosQuery, or whoever deletes the Service. Such a Service is
     /// told by `explain` only.
@@ -84,6 +101,8 @@ impl Reason {
             | Self::NoPort { .. }
             | Self::NoExternalName
             | Self::BadAddress(_)
+            | Self::UnknownTlsProfile { .. }
+            | Self::BadServiceConfig(_)
             | Self::Duplicate { .. }
             | Self::ConflictingTypeLabels { .. }
             | Self::SingleAddress { .. } => false,
@@ -105,6 +124,8 @@ impl Reason {
             Self::NoPort { .. } => "NoPort",
             Self::NoExternalName => "NoExternalName",
             Self::BadAddress(_) => "BadAddress",
+            Self::UnknownTlsProfile { .. } => "UnknownTlsProfile",
+            Self::BadServiceConfig(_) => "BadServiceConfig",
             Self::Duplicate { .. } => "Duplicate",
             Self::ConflictingTypeLabels { .. } => "ConflictingTypeLabels",
             Self::SingleAddress { .. } => "SingleAddress",
@@ -153,6 +174,18 @@ impl Reason {
             }
             Self::NoExternalName => "type ExternalName without spec.externalName; set it".to_owned(),
             Self::BadAddress(error) => format!("{error}; correct the Service"),
+            Self::UnknownTlsProfile { name, known } => {
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                format!(
+                    "spec.serviceDiscovery.tlsProfiles has no {name:?} (there is: {known}); add it there, or correct the \
+                     annotation {} of the Service: a name from that list, or {} for no TLS",
+                    annotations::TLS,
+                    annotations::NO_TLS
+                )
+            }
+            Self::BadServiceConfig(error) => {
+                format!("counts as without the annotation {}: {error}", annotations::SERVICE_CONFIG)
+            }
             Self::Duplicate { address, used } => {
                 format!("{address} is used already through {used}; remove one of them, or the labels of the Service")
             }

@@ -10,10 +10,10 @@ use crds::{
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use sd_agent::EndpointType;
 
-use super::{Reason, Selection, SelectorError, Store, Unknown, Watched, reach::reach};
+use super::{Reason, Selection, SelectorError, Store, TlsChoice, Unknown, Watched, reach::reach};
 use crate::{
     plan::{Names, Workload},
-    watch::{StoreApiService, StoreApiSlice, WatchedNamespace},
+    watch::{ServiceForm, StoreApiService, StoreApiSlice, WatchedNamespace},
 };
 
 /// What is watched, ready to be looked up.
@@ -88,8 +88,14 @@ impl<'a> Rules<'a> {
         }
         let key = (service.namespace.as_str(), service.name.as_str());
         let slices = self.facts.slices.get(&key).map_or(&[][..], Vec::as_slice);
+        let spec = &self.query.spec;
+        let tls = TlsChoice::of(service.tls.as_deref(), &spec.service_discovery)?;
+        let is_looked_up = service.form == ServiceForm::Headless;
+        let needs_addresses = is_looked_up
+            && tls.needs_addresses(&spec.service_discovery, spec.common.additional_args.as_ref());
         // Strict and group endpoints are flags: an address there would replace the pods whenever a store's pod moves.
         let resolve = match service.endpoint_type {
+            EndpointType::Regular if needs_addresses => Resolve::EndpointSlice,
             EndpointType::Regular => self.resolve,
             EndpointType::Strict | EndpointType::Group | EndpointType::GroupStrict => Resolve::Dns,
         };
@@ -100,6 +106,8 @@ impl<'a> Rules<'a> {
             endpoint_type: service.endpoint_type,
             reach,
             addresses,
+            tls,
+            service_config: service.service_config.clone(),
         })
     }
 

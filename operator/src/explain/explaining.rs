@@ -22,7 +22,7 @@ use crate::{
     config::Config,
     discovery::{Discovery, Facts, Reach, Reason, Rejected, Rules, Store, discover, owner_of},
     plan::{
-        Endpoints, Known, Names, Remembered, Running, RunningWorkload, Summary, WrittenFor,
+        Connections, Endpoints, Known, Names, Remembered, Running, RunningWorkload, Said, Summary,
         has_types_in_file, plan,
     },
     watch::{Autoscaled, StoreApiService, StorePort},
@@ -209,20 +209,17 @@ impl Judge<'_> {
     fn written(&self, store: &Store) -> Vec<super::EndpointExplained> {
         let Some((_, summary)) = self.planned else { return vec![] };
         let alone = Discovery { stores: vec![store.clone()], ..Discovery::default() };
-        let delivery = summary.delivery;
-        let types_in_file = has_types_in_file(&self.found.query, summary.version);
-        let written_for =
-            WrittenFor { version: summary.version, delivery, types_in_file, config: self.config };
-        let endpoints = Endpoints::of(&alone, &[], written_for).unwrap_or_default();
+        let connections = Connections::of(&self.found.query).unwrap_or_default();
+        let said = said(self.found, summary, &connections);
+        let endpoints = Endpoints::of(&alone, &[], &said, self.config).unwrap_or_default();
         let endpoints = endpoints.document.endpoints();
-        endpoints.iter().map(|endpoint| self.in_use.explained(endpoint, delivery)).collect()
+        endpoints.iter().map(|endpoint| self.in_use.explained(endpoint, &said)).collect()
     }
 
     fn remarks(&self, service: &StoreApiService, store: &Store) -> Vec<Remark> {
-        let noted = self
-            .planned
-            .into_iter()
-            .flat_map(|(discovery, summary)| discovery.remarks.iter().chain(&summary.endpoints.single));
+        let noted = self.planned.into_iter().flat_map(|(discovery, Summary { endpoints, .. })| {
+            discovery.remarks.iter().chain(&endpoints.single).chain(&endpoints.remarks)
+        });
         let mut remarks: Vec<Remark> = about(noted, service).map(|own| remark(&own.reason)).collect();
         let is_outside = matches!(store.reach, Reach::External { .. });
         if store.addresses == 0 && !is_outside && !self.found.lacks("EndpointSlice") {
@@ -258,9 +255,18 @@ fn remark(reason: &Reason) -> Remark {
     Remark { reason: reason.word().to_owned(), message: reason.message() }
 }
 
+/// As the plan has it.
+fn said<'a>(found: &Found, summary: &Summary, connections: &'a Connections) -> Said<'a> {
+    let (version, delivery) = (summary.version, summary.delivery);
+    Said { connections, version, delivery, types_in_file: has_types_in_file(&found.query, version) }
+}
+
 fn additional(found: &Found, summary: &Summary, in_use: &InUse<'_>) -> Vec<AdditionalExplained> {
     let given = &found.query.spec.service_discovery.additional_endpoints;
-    let explain = |(index, AdditionalEndpoint { address, endpoint_type }): (usize, &AdditionalEndpoint)| {
+    let connections = Connections::of(&found.query).unwrap_or_default();
+    let said = said(found, summary, &connections);
+    let explain = |(index, given): (usize, &AdditionalEndpoint)| {
+        let AdditionalEndpoint { address, endpoint_type, tls: _, service_config: _ } = given;
         let field = format!("spec.serviceDiscovery.additionalEndpoints[{index}]:");
         let is_left_out = summary.problems.iter().any(|problem| problem.starts_with(&field));
         let parsed = address.parse::<Address>().ok().filter(|_| !is_left_out);
@@ -277,7 +283,7 @@ fn additional(found: &Found, summary: &Summary, in_use: &InUse<'_>) -> Vec<Addit
                 AdditionalEndpointType::Group => EndpointType::Group,
                 AdditionalEndpointType::GroupStrict => EndpointType::GroupStrict,
             },
-            endpoint: endpoint.map(|endpoint| in_use.explained(endpoint, summary.delivery)),
+            endpoint: endpoint.map(|endpoint| in_use.explained(endpoint, &said)),
         }
     };
     given.iter().enumerate().map(explain).collect()

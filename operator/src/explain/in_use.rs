@@ -3,7 +3,7 @@
 use sd_agent::{Document, Endpoint, Meta};
 
 use super::{Carrier, DocumentInUse, EndpointExplained, Found};
-use crate::plan::{Delivery, endpoint_flag, payload_of};
+use crate::plan::{Said, endpoint_flag, flag_of, payload_of};
 
 /// What is in use now.
 pub struct InUse<'a> {
@@ -52,14 +52,9 @@ impl<'a> InUse<'a> {
     }
 
     /// Where `endpoint` is now, and in which form.
-    pub fn explained(&self, endpoint: &Endpoint, delivery: Delivery) -> EndpointExplained {
+    pub fn explained(&self, endpoint: &Endpoint, said: &Said<'_>) -> EndpointExplained {
         let file = &endpoint.file;
-        let flag = match delivery {
-            Delivery::Flags => Some(endpoint.flag.as_ref().unwrap_or(file)),
-            Delivery::Agent { .. } | Delivery::Kubelet => {
-                endpoint.flag.as_ref().filter(|_| !endpoint.in_file().typed)
-            }
-        };
+        let flag = flag_of(endpoint, said);
         let arg = flag.map(|flag| format!("{}={flag}", endpoint_flag(endpoint.endpoint_type)));
         let is_flag = arg.is_some_and(|arg| self.args.contains(&arg));
         let in_file = self.endpoints().iter().find(|own| own.file == *file);

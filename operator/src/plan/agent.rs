@@ -27,6 +27,8 @@ pub struct Agent<'a> {
     pub config: &'a Config,
     /// Release the file is rendered for.
     pub version: ThanosVersion,
+    /// Where its Thanos has the files to connect over TLS with.
+    pub tls_folders: Vec<String>,
     /// Where its Thanos has metrics and its API.
     pub http: listen::Address,
     /// Before the paths of the API.
@@ -56,6 +58,7 @@ impl Agent<'_> {
         ];
         args.extend(self.stores_url().map(|url| format!("--thanos-stores-url={url}")));
         args.extend(flags.iter().map(|flag| format!("--flagged={}", flag.address)));
+        args.extend(self.tls_folders.iter().map(|folder| format!("--tls-folder={folder}")));
         let mut mounts = vec![
             mount(pod::SOURCE_VOLUME, pod::SOURCE_FOLDER, true),
             mount(pod::FILE_VOLUME, pod::FILE_FOLDER, false),

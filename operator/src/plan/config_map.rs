@@ -4,12 +4,12 @@ use crds::names::pod;
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::ConfigMap};
 use sd_agent::{
-    Address, Meta, Payload, ThanosVersion,
+    Address, Meta, Payload,
     payload::{self, META_KEY, sha256_hex},
     render::render,
 };
 
-use super::{Delivery, Endpoints, Known, Remembered, Workload, removal::ROOM};
+use super::{Delivery, Endpoints, Known, Remembered, Said, Workload, removal::ROOM};
 
 /// The ConfigMap for `endpoints`, and those of earlier names that pods still read, with the same document.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,10 +25,8 @@ pub struct ConfigMaps {
 pub struct Written<'a> {
     /// The queriers.
     pub workload: &'a Workload<'a>,
-    /// The release that they run.
-    pub version: ThanosVersion,
     /// How endpoints reach them.
-    pub delivery: Delivery,
+    pub said: &'a Said<'a>,
     /// What is there.
     pub known: &'a Known<'a>,
     /// Now.
@@ -66,7 +64,8 @@ pub fn config_maps(
     endpoints: &Endpoints,
     remembered: &Remembered,
 ) -> Result<ConfigMaps, TooLarge> {
-    let Written { workload, version, delivery, known, now } = *written;
+    let Written { workload, said, known, now } = *written;
+    let (version, delivery) = (said.version, said.delivery);
     let is_wanted = delivery != Delivery::Flags || known.is_read_by_pods_of(workload.query);
     let former: Vec<&ConfigMap> =
         known.former_config_maps.iter().filter(|former| !has_thanos_own_file(former)).collect();

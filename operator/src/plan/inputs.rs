@@ -25,9 +25,17 @@ const NOT_OF_PODS: [&str; 10] = [
     "serviceMonitor",
 ];
 
-/// Fields of `serviceDiscovery` of which no pod template has anything: what is found is told by the flags.
-const NOT_OF_PODS_IN_DISCOVERY: [&str; 5] =
-    ["additionalEndpoints", "namespaceSelector", "ownerSelector", "removalGuard", "resolve"];
+/// Fields of `serviceDiscovery` of which no pod template has anything as it stands: what is found is told by the flags,
+/// and what a template has of TLS is among the other inputs.
+const NOT_OF_PODS_IN_DISCOVERY: [&str; 7] = [
+    "additionalEndpoints",
+    "namespaceSelector",
+    "ownerSelector",
+    "removalGuard",
+    "resolve",
+    "tls",
+    "tlsProfiles",
+];
 
 /// As long as a hash in an annotation is.
 const HASH_LENGTH: usize = 16;

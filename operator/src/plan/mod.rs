@@ -8,6 +8,7 @@ mod agent;
 mod arg;
 mod cache;
 mod config_map;
+mod connections;
 mod deployment;
 mod disruption_budget;
 mod drain;
@@ -29,6 +30,7 @@ mod removal;
 mod replicas;
 mod running;
 mod service;
+mod service_config;
 pub mod service_monitor;
 mod summary;
 mod thanos_args;
@@ -52,7 +54,10 @@ use sd_agent::{ThanosVersion, payload::sha256_hex};
 use serde_json::json;
 
 pub use config_map::{ConfigMaps, TooLarge, has_thanos_own_file, meta_of, payload_of, set_payload};
-pub use endpoints::{Arrivals, Endpoints, Flag, StrictPods, WrittenFor, has_types_in_file};
+pub use connections::{Connections, TlsError};
+pub use endpoints::{
+    Arrivals, Endpoints, Flag, Need, Said, StrictPods, Unsupported, flag_of, has_types_in_file,
+};
 pub use error::PlanError;
 pub use image::{Image, VersionError};
 pub use meta::{Layer, NameError, Names, Workload};
@@ -160,30 +165,36 @@ pub fn plan(
     if matches!(delivery, Delivery::Agent { .. }) && !known.cluster.has_native_sidecars() {
         return Err(PlanError::ClusterTooOld(known.cluster));
     }
+    let connections = Connections::of(query)?;
+    let types_in_file = has_types_in_file(query, image.version);
+    let said = Said { connections: &connections, version: image.version, delivery, types_in_file };
     let (additional, problems) =
-        endpoints::additional_endpoints(query, &names, image.version, &config.cluster_domain);
+        endpoints::additional_endpoints(query, &names, &said, &config.cluster_domain);
     let mut told = Told { problems, ..Told::default() };
     let guard = RemovalGuard::of(query, &mut told.problems);
     let remembered = known.remembered.filter(|own| Some(&own.owner) == query.metadata.uid.as_ref());
     let pods = remembered.map(|remembered| &remembered.pods);
     let (discovery, pods) = with_missing_pods(discovery, pods, now);
-    let types_in_file = has_types_in_file(query, image.version);
     if !types_in_file && query.spec.service_discovery.mode == DiscoveryMode::FileAll {
         told.unsupported.push(format!("{FILE_ALL}: Thanos {} runs; {FILE_ALL_OLD}", image.version));
     }
-    let written_for = WrittenFor { version: image.version, delivery, types_in_file, config };
-    let endpoints = Endpoints::of(&discovery, &additional, written_for)?;
-    let written = Written { workload: &workload, version: image.version, delivery, known, now };
+    let endpoints = Endpoints::of(&discovery, &additional, &said, config)?;
+    let written = Written { workload: &workload, said: &said, known, now };
     let Guarded { endpoints, config_maps, remembered } =
         guarded(&written, &guard, endpoints, &discovery.unknown, &pods)?;
     let document = config_maps.wanted.as_ref().and_then(DocumentId::of);
-    let args = query_args::query_args(query, image.version, delivery, &endpoints.flags);
+    let args = query_args::query_args(query, &said, &endpoints.flags);
     let listen = listen::Listen::of(&args.args);
     told.problems.extend(args.refused);
     told.remarks.extend(args.remarks);
     if delivery == Delivery::Flags && query.spec.service_discovery.resolve == Resolve::EndpointSlice {
         told.remarks.push(SLICES_AS_FLAGS.to_owned());
     }
+
+    if delivery == Delivery::Flags && !endpoints.unsupported.is_empty() {
+        told.problems.push(flags_say_one_thing(&endpoints.unsupported));
+    }
+    told.remarks.extend(connections.remark(image.version, delivery));
 
     if !known.cluster.has_sleep() {
         told.remarks.push(format!("this cluster ({}) {NO_SLEEP}", known.cluster));
@@ -195,6 +206,7 @@ pub fn plan(
         names: &names,
         config,
         version: image.version,
+        tls_folders: connections.folders(),
         http: listen.http,
         route_prefix: &prefix,
     };
@@ -202,14 +214,21 @@ pub fn plan(
         Delivery::Agent { api } => vec![agent.container(api, &endpoints.flags)],
         Delivery::Kubelet | Delivery::Flags => vec![],
     };
+    let mut thanos = querier::container(&workload, &image, delivery, &args.args, &listen);
+    let mut volumes = agent.volumes(delivery);
+    if connections.mounts_something() {
+        thanos.volume_mounts.get_or_insert_default().extend(connections.mounts());
+        volumes.extend(connections.volumes());
+    }
     let pod = pod::Pod {
-        thanos: querier::container(&workload, &image, delivery, &args.args, &listen),
+        thanos,
         sidecars,
-        volumes: agent.volumes(delivery),
+        volumes,
         drain_seconds: drain::drain_seconds(&args.args, &[drain::HTTP_GRACE, drain::GRPC_GRACE]),
         has_sleep: known.cluster.has_sleep(),
     };
-    let inputs = [image.reference.clone()];
+    let mut inputs = vec![image.reference.clone()];
+    inputs.extend(connections.inputs(image.version, delivery));
     let template = pod.template(&workload, &mut told.problems);
     let replicas = known.running.querier.replicas(query.spec.replicas);
     let queriers = WorkloadPlan {
@@ -265,6 +284,25 @@ pub fn plan(
         remembered: Arc::new(remembered),
         names,
     })
+}
+
+/// Why endpoints are not as they ask for in mode Flags.
+fn flags_say_one_thing(unsupported: &[Unsupported]) -> String {
+    const NAMED: usize = 3;
+    let mut who: Vec<&str> = unsupported.iter().map(|own| own.who.as_str()).collect();
+    who.dedup();
+    let more = match who.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    who.truncate(NAMED);
+    format!(
+        "spec.serviceDiscovery.mode: Flags has one way to connect to all endpoints, and {}{more} {} another one: those with \
+         TLS settings of their own are left out, the others are connected to as all are; set mode: File, or remove \
+         their settings",
+        who.join(", "),
+        if who.len() == 1 { "asks for" } else { "ask for" },
+    )
 }
 
 /// What is told about a plan while it is made.

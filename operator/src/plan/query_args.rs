@@ -5,9 +5,10 @@ use crds::{ThanosQuery, names::pod};
 use sd_agent::{Feature, ThanosVersion};
 
 use super::{
-    Delivery, Flag,
+    Delivery, Flag, Said,
     additional_args::merge,
     arg::Arg,
+    connections::keep_tls_1_2,
     thanos_args::{Program, ThanosArgs, endpoint_flag},
 };
 
@@ -17,12 +18,8 @@ const FILE_RELOAD_INTERVAL: &str = "1s";
 const FIELD: &str = "spec.additionalArgs";
 
 /// All arguments for the queriers of `query`, with `flags` as its endpoint flags.
-pub fn query_args(
-    query: &ThanosQuery,
-    version: ThanosVersion,
-    delivery: Delivery,
-    flags: &[Flag],
-) -> ThanosArgs {
+pub fn query_args(query: &ThanosQuery, said: &Said<'_>, flags: &[Flag]) -> ThanosArgs {
+    let (version, delivery) = (said.version, said.delivery);
     let mut args = fixed(query);
     args.extend(web(query));
     let strategy = query.spec.grpc_proxy_strategy.as_str();
@@ -37,8 +34,12 @@ pub fn query_args(
         flags.iter().map(|flag| Arg::value(endpoint_flag(flag.endpoint_type), flag.address.to_string())),
     );
     args.extend(file(query, version, delivery));
+    args.extend(said.connections.flags(version, delivery));
     let given = query.spec.common.additional_args.as_deref().unwrap_or_default();
-    merge(Program::Query, version, args, FIELD, given).into_args(Program::Query)
+    let mut merged = merge(Program::Query, version, args, FIELD, given);
+    let more = keep_tls_1_2(version, |name| merged.args.iter().any(|arg| arg.name() == name));
+    merged.args.extend(more);
+    merged.into_args(Program::Query)
 }
 
 fn fixed(query: &ThanosQuery) -> Vec<Arg> {
@@ -123,13 +124,20 @@ mod tests {
     use sd_agent::EndpointType;
 
     use super::*;
+    use crate::plan::Connections;
 
     fn args(spec: &str, version: &str, delivery: Delivery, flags: &[Flag]) -> ThanosArgs {
         let yaml = format!(
             "{{apiVersion: monitoring.thanos.io/v1alpha1, kind: ThanosQuery, metadata: {{name: global}}, spec: {{{spec}}}}}"
         );
         let query: ThanosQuery = serde_saphyr::from_str(&yaml).expect("a ThanosQuery");
-        query_args(&query, version.parse().expect("a version"), delivery, flags)
+        let connections = Connections::of(&query).expect("valid");
+        let version = version.parse().expect("a version");
+        query_args(
+            &query,
+            &Said { connections: &connections, version, delivery, types_in_file: false },
+            flags,
+        )
     }
 
     fn of(spec: &str) -> ThanosArgs {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use sd_agent::{
     DnsFailing, Report,
-    report::{Applied, CannotWrite, MAX_FAILING, Refused},
+    report::{Applied, CannotWrite, MAX_FAILING, MAX_UNREACHABLE, Refused},
 };
 
 use crate::plan::DocumentId;
@@ -19,8 +19,8 @@ const LONGEST: usize = 300;
 pub struct AgentAnswers {
     pub(super) pods: BTreeMap<String, Answer>,
     pub(super) wanted: Option<DocumentId>,
-    /// Whether endpoints are looked up, so that there may be news without a change.
-    pub(super) looked_up: bool,
+    /// Whether there may be news without a change: of names that are looked up, and of certificates.
+    pub(super) may_change: bool,
     pub(super) asked: bool,
 }
 
@@ -30,6 +30,8 @@ pub(super) struct Answer {
     pub(super) document: Has,
     trouble: Option<Trouble>,
     failing: Vec<DnsFailing>,
+    /// What its Thanos does not reach; none when nobody can tell.
+    unreachable: Option<Vec<String>>,
 }
 
 /// The document of one pod.
@@ -139,9 +141,15 @@ impl AgentAnswers {
         self.pods.values().map(|answer| &answer.failing[..])
     }
 
+    /// What is not reached, for each pod that can tell.
+    pub fn unreachable(&self) -> impl Iterator<Item = &[String]> {
+        self.pods.values().filter_map(|answer| answer.unreachable.as_deref())
+    }
+
     /// Whether there is nothing to ask until somebody says so.
     pub(super) fn is_over(&self) -> bool {
-        self.wanted.is_none() || self.is_complete() && !self.looked_up
+        let is_unreached = || self.unreachable().any(|all| !all.is_empty());
+        self.wanted.is_none() || self.is_complete() && !self.may_change && !is_unreached()
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -170,17 +178,21 @@ impl Has {
 
 impl Answer {
     pub(super) fn silent(silence: Silence) -> Self {
-        Self { document: Has::Unknown(silence), trouble: None, failing: vec![] }
+        Self { document: Has::Unknown(silence), trouble: None, failing: vec![], unreachable: None }
     }
 
     /// Of an agent that said this.
     pub(super) fn of(report: Report) -> Self {
         let trouble = Trouble::of(&report);
-        let Report { applied, mut dns_failing, .. } = report;
+        let Report { applied, mut dns_failing, thanos, .. } = report;
+        let unreachable = thanos.and_then(|thanos| thanos.unreachable).map(|mut all| {
+            all.truncate(MAX_UNREACHABLE);
+            all
+        });
         let document = applied
             .map_or(Has::Nothing, |Applied { generation, sha256, .. }| Has::Document { generation, sha256 });
         dns_failing.truncate(MAX_FAILING);
-        Self { document, trouble, failing: dns_failing }
+        Self { document, trouble, failing: dns_failing, unreachable }
     }
 
     /// Why it has another document than it should, and in words.
@@ -237,17 +249,32 @@ mod tests {
     impl AgentAnswers {
         /// Of pods that were asked, with what fails in each.
         pub fn of_failing(pods: Vec<Vec<DnsFailing>>) -> Self {
-            let answer = |failing| Answer { document: Has::Nothing, trouble: None, failing };
+            let answer =
+                |failing| Answer { document: Has::Nothing, trouble: None, failing, unreachable: None };
             let pods =
                 pods.into_iter().enumerate().map(|(index, failing)| (format!("{index}"), answer(failing)));
-            Self { pods: pods.collect(), wanted: None, looked_up: true, asked: true }
+            Self { pods: pods.collect(), wanted: None, may_change: true, asked: true }
+        }
+    }
+
+    impl AgentAnswers {
+        /// Of pods that were asked, with what each does not reach.
+        pub fn of_unreachable(pods: Vec<Option<Vec<String>>>) -> Self {
+            let answer = |unreachable| Answer { unreachable, ..Answer::silent(Silence::NoAnswer) };
+            let pods = pods.into_iter().enumerate().map(|(index, own)| (format!("{index}"), answer(own)));
+            Self { pods: pods.collect(), wanted: None, may_change: true, asked: true }
         }
     }
 
     fn answers(pods: &[(&str, Has)], wanted: &DocumentId) -> AgentAnswers {
-        let answer = |document: &Has| Answer { document: document.clone(), trouble: None, failing: vec![] };
+        let answer = |document: &Has| Answer {
+            document: document.clone(),
+            trouble: None,
+            failing: vec![],
+            unreachable: None,
+        };
         let pods = pods.iter().map(|(name, document)| ((*name).to_owned(), answer(document)));
-        AgentAnswers { pods: pods.collect(), wanted: Some(wanted.clone()), looked_up: false, asked: true }
+        AgentAnswers { pods: pods.collect(), wanted: Some(wanted.clone()), may_change: false, asked: true }
     }
 
     fn has(generation: u64, sha256: &str) -> Has {
@@ -332,7 +359,7 @@ mod tests {
         let document = DocumentId { generation: 7, sha256: "new".into() };
         let mut answers = answers(&[("a", has(7, "new"))], &document);
         assert!(answers.is_over());
-        answers.looked_up = true;
+        answers.may_change = true;
         assert!(!answers.is_over());
         answers.wanted = None;
         assert!(answers.is_over());

@@ -1,5 +1,6 @@
-//! Asks the agents what their files hold: after a change, until every pod has it. Then no more, or rarely while endpoints
-//! are looked up: a DNS server may fail at any time.
+//! Asks the agents what their files hold: after a change, until every pod has it, and a minute longer what of it Thanos
+//! reaches. Then no more, or rarely while something is not reached, and while endpoints are looked up or connected to over
+//! TLS: a DNS server may fail and a certificate end at any time.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
@@ -47,7 +48,8 @@ impl Asker {
         Self { client, wakes, states, at_once: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
-    /// Asks the pods of `query` until all have `document`, and then rarely if it has names that are `looked_up`.
+    /// Asks the pods of `query` until all have `document`, and a while longer: what Thanos
+    /// reaches shows later. Then rarely, while there `may_change` something by itself.
     /// `instance` is the value of their instance label.
     pub fn ask(
         &self,
@@ -55,12 +57,12 @@ impl Asker {
         handle: &Arc<QueryHandle>,
         instance: &str,
         document: Option<&DocumentId>,
-        looked_up: bool,
+        may_change: bool,
     ) {
         {
             let mut agents = handle.agents.lock();
             agents.wanted = document.cloned();
-            agents.looked_up = looked_up;
+            agents.may_change = may_change;
         }
         if document.is_none() {
             return;
@@ -110,7 +112,9 @@ impl Task {
                 // Under the lock that `ask` takes: a question that comes now finds either us or nobody.
                 let mut noted = self.handle.noted.lock();
                 let agents = self.handle.agents.lock();
-                if agents.is_over() {
+                // An agent tells what is not reached after some looks, which is within this time.
+                let is_settled = agents.wanted.is_none() || delay == LONGEST_DELAY;
+                if is_settled && agents.is_over() {
                     noted.asking = false;
                     return;
                 }

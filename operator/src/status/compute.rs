@@ -14,11 +14,12 @@ use super::{
     conditions::{Verdict, Wanted, merge, warning},
     dns::dns_failing,
     readiness::{Pods, readiness, waiting, workload},
+    unreachable,
 };
 use crate::{
     apply::Waits,
     discovery::{Discovery, Rejected},
-    plan::{self, Delivery, Summary},
+    plan::{self, Delivery, Need, Summary, Unsupported},
     query_state::Deployments,
 };
 
@@ -93,7 +94,11 @@ pub fn compute(findings: &Findings<'_>) -> ThanosQueryStatus {
         }
         Progress::Refused { reason, message } => {
             // What is held stays held.
-            keep.extend([conditions::ENDPOINTS_SYNCED, conditions::REMOVAL_HELD]);
+            keep.extend([
+                conditions::ENDPOINTS_SYNCED,
+                conditions::REMOVAL_HELD,
+                conditions::ENDPOINTS_UNREACHABLE,
+            ]);
             wanted.push(Wanted {
                 type_: conditions::READY,
                 status: Verdict::False,
@@ -135,7 +140,10 @@ pub fn compute(findings: &Findings<'_>) -> ThanosQueryStatus {
             let is_as_before = old.document.is_some() && old.document == status.document;
             if summary.has_agents() && !agents.are_known() && is_as_before {
                 keep.extend([conditions::ENDPOINTS_SYNCED, conditions::DNS_FAILING]);
+                keep.push(conditions::ENDPOINTS_UNREACHABLE);
             } else {
+                status.unreachable = unreachable::unreachable(summary, agents, old);
+                wanted.extend(unreachable::condition(&status.unreachable));
                 wanted.extend(dns_failing(summary, agents));
                 let (synced, text) = endpoints_synced(summary, agents);
                 wanted.push(synced);
@@ -181,10 +189,6 @@ fn warnings(
     if !summary.problems.is_empty() {
         all.push(warning(conditions::INVALID, reasons::INVALID_FIELD, summary.problems.join("; ")));
     }
-    if !summary.unsupported.is_empty() {
-        let message = summary.unsupported.join("; ");
-        all.push(warning(conditions::UNSUPPORTED_BY_VERSION, reasons::VERSION_TOO_OLD, message));
-    }
     if let Some(held) = &summary.held {
         all.push(warning(conditions::REMOVAL_HELD, reasons::OVER_THE_LIMIT, held.message()));
     }
@@ -208,12 +212,56 @@ fn warnings(
         let message = first_few(single.iter());
         all.push(warning(conditions::SINGLE_ADDRESS, reasons::ONE_OF_SEVERAL, message));
     }
-    let left_out = rejected.iter().copied().chain(&discovery.remarks);
+    let of_endpoints = &summary.endpoints.unsupported;
+    let of_endpoints = (!of_endpoints.is_empty() && summary.delivery != Delivery::Flags)
+        .then(|| unsupported_by(of_endpoints, summary.version));
+    let unsupported: Vec<String> = summary.unsupported.iter().cloned().chain(of_endpoints).collect();
+    if !unsupported.is_empty() {
+        let message = unsupported.join("; ");
+        all.push(warning(conditions::UNSUPPORTED_BY_VERSION, reasons::VERSION_TOO_OLD, message));
+    }
+    let left_out = rejected.iter().copied().chain(&discovery.remarks).chain(&summary.endpoints.remarks);
     if left_out.clone().next().is_some() {
         let message = first_few(left_out);
         all.push(warning(conditions::SERVICES_REJECTED, reasons::SERVICE_REJECTED, message));
     }
     all
+}
+
+/// What this release cannot do, for whom, and what would help.
+fn unsupported_by(all: &[Unsupported], version: ThanosVersion) -> String {
+    let version = match version {
+        ThanosVersion::Unknown => "this Thanos, of a release that is not known,".to_owned(),
+        known => format!("Thanos {known}"),
+    };
+    let sentences = [
+        (
+            Need::OwnTls,
+            "cannot connect to single endpoints with TLS settings of their own, and they are left out",
+            "v0.42 or newer, or remove those settings and set spec.serviceDiscovery.tls for all",
+        ),
+        (
+            Need::NoTls,
+            "connects to all endpoints over TLS, also to those that ask for none",
+            "v0.42 or newer, or remove spec.serviceDiscovery.tls",
+        ),
+        (
+            Need::ServiceConfig,
+            "reads no service config of a group, and balances it by itself",
+            "v0.40 or newer, or remove the service config",
+        ),
+    ];
+    let told = sentences.into_iter().filter_map(|(need, problem, remedy)| {
+        let who: Vec<&str> = all.iter().filter(|own| own.what == need).map(|own| own.who.as_str()).collect();
+        let more = match who.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let named = who.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+        (!who.is_empty())
+            .then(|| format!("{version} {problem} ({named}{more}): set spec.version to {remedy}"))
+    });
+    told.collect::<Vec<_>>().join("; ")
 }
 
 /// The first three, and how many there are besides.

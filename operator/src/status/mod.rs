@@ -8,6 +8,7 @@ mod dns;
 mod news;
 mod readiness;
 mod restart_reason;
+mod unreachable;
 
 use crds::{ThanosQuery, ThanosQueryStatus, names::FIELD_MANAGER};
 use kube::{

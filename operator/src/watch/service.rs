@@ -41,6 +41,10 @@ pub struct StoreApiService {
     pub family: Option<Family>,
     /// Whether pods count that are not ready.
     pub takes_unready: bool,
+    /// The TLS profile that it asks for.
+    pub tls: Option<Box<str>>,
+    /// How gRPC shall balance it, as it is written there.
+    pub service_config: Option<Box<str>>,
     /// Whether it is being deleted.
     pub deleting: bool,
 }
@@ -113,6 +117,8 @@ impl From<Service> for StoreApiService {
             consent: Consent::of(&annotations),
             family: spec.ip_families.iter().flatten().find_map(|family| Family::of(family)),
             takes_unready: spec.publish_not_ready_addresses.unwrap_or_default(),
+            tls: annotations.get(annotations::TLS).map(|name| name.trim().into()),
+            service_config: annotations.get(annotations::SERVICE_CONFIG).map(|text| text.trim().into()),
             deleting: metadata.deletion_timestamp.is_some(),
             labels,
         }

@@ -22,7 +22,7 @@ use crate::{
     origin::Origin,
     payload::DOCUMENT_LIMIT,
     publish::{Files, LiveFile, PublishError, Published, folder_of, nudge::Nudges, remove_stale},
-    render::render,
+    render::{Rendered, TlsFiles, render_for},
     state::{Kept, STATE_FILE},
     timing::Timing,
     validate,
@@ -39,6 +39,8 @@ pub struct Target {
     pub version: ThanosVersion,
     /// What that Thanos has as flags.
     pub flags: Vec<Address>,
+    /// Where it has files of TLS.
+    pub tls_folders: Vec<String>,
 }
 
 /// The file and everything that is known about it.
@@ -76,6 +78,15 @@ enum PutError {
     Render(#[source] validate::Invalid),
     #[error(transparent)]
     Publish(PublishError),
+}
+
+// === impl Target ===
+
+impl Target {
+    /// What the file shall hold of `document`.
+    fn rendered(&self, document: &Document) -> Rendered {
+        render_for(document, self.version, &self.flags, TlsFiles::In(&self.tls_folders))
+    }
 }
 
 // === impl Keeper ===
@@ -212,7 +223,7 @@ impl Keeper {
     ///
     /// A kill between the rename of the file and that of the state leaves a file that is one step ahead.
     fn endpoints_ahead(&mut self, document: &Document) -> Option<usize> {
-        let rendered = render(document, self.target.version, &self.target.flags);
+        let rendered = self.target.rendered(document);
         if self.live.holds(rendered.text.as_bytes()) {
             return None;
         }
@@ -242,7 +253,7 @@ impl Keeper {
     /// Renders, reads it back as Thanos would, and puts it in place. Returns how many endpoints it names.
     fn put(&mut self, document: Document) -> Result<(usize, Published), PutError> {
         let Target { version, flags, .. } = &self.target;
-        let rendered = render(&document, *version, flags);
+        let rendered = self.target.rendered(&document);
         let looked_up = document.looked_up_by(flags);
         // A large document takes as much memory as its text; what follows needs only the latter.
         drop(document);

@@ -8,6 +8,9 @@ use serde::Deserialize;
 
 use crate::Address;
 
+/// Before the address of a group, as Thanos lists it from 0.38: from where a file can name one.
+pub const GROUP: &str = "thanos:///";
+
 /// Both formats, as [`crate::render`] writes them; what else an entry says is of no interest here.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -33,16 +36,20 @@ struct Targets<'a> {
     targets: Vec<Cow<'a, str>>,
 }
 
-/// The plain `host:port` in `text`, sorted; none when it is not the agent's file.
+/// The plain `host:port` in `text`, and the groups as Thanos lists them; sorted. None when it is not the agent's file.
 pub fn plain(text: &str) -> Option<Vec<String>> {
     let is_plain = |text: &str| text.parse().is_ok_and(|address: Address| !address.is_looked_up());
     let file: File<'_> = serde_json::from_str(text).ok()?;
     let mut plain: Vec<String> = match file {
-        // A group is one logical store, and which name it has depends on the release.
+        // A group is one logical store, whatever it looks up.
         File::Config { endpoints } => endpoints
             .into_iter()
-            .filter(|entry| !entry.group && is_plain(&entry.address))
-            .map(|entry| entry.address.into_owned())
+            .filter(|entry| entry.group || is_plain(&entry.address))
+            .map(
+                |Entry { address, group }| {
+                    if group { format!("{GROUP}{address}") } else { address.into_owned() }
+                },
+            )
             .collect(),
         File::Groups(groups) => groups
             .into_iter()
@@ -76,9 +83,9 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_not_listed_by_its_address_and_unknown_keys_are_none_of_our_business() {
+    fn a_group_is_listed_with_a_scheme_and_unknown_keys_are_none_of_our_business() {
         let text = r#"{"endpoints":[{"address":"a:1","group":true},{"address":"b:1","client_config":{}}]}"#;
-        assert_eq!(plain(text), Some(vec!["b:1".to_owned()]));
+        assert_eq!(plain(text), Some(vec!["b:1".to_owned(), "thanos:///a:1".to_owned()]));
         for other in ["", "endpoints:\n- address: a:1\n", r#"{"endpoints":[{"addr":"a:1"}]}"#, "7"] {
             assert_eq!(plain(other), None, "{other}");
         }

@@ -13,6 +13,8 @@ pub mod page;
 pub mod served;
 #[deny(clippy::disallowed_types, clippy::disallowed_methods)]
 pub mod stores;
+#[deny(clippy::disallowed_types, clippy::disallowed_methods)]
+pub mod unreached;
 pub mod watch;
 
 pub use watch::StoresWatch;

@@ -1,6 +1,6 @@
 //! Pure: what of the file Thanos serves, counted while its answer comes.
 
-use super::stores::Store;
+use super::{in_file::GROUP, stores::Store};
 use crate::report::{MAX_MISSING, ThanosReport};
 
 /// Counts the stores of one answer.
@@ -56,8 +56,18 @@ impl Served {
             served: count(Listed::Healthy),
             failing: count(Listed::Unhealthy),
             missing: count(Listed::No),
-            missing_addresses: missing.take(MAX_MISSING).map(|(address, _)| address.clone()).collect(),
+            missing_addresses: missing
+                .take(MAX_MISSING)
+                .map(|(address, _)| address.strip_prefix(GROUP).unwrap_or(address).to_owned())
+                .collect(),
+            unreachable: None,
         }
+    }
+
+    /// What is wanted and not reached, sorted.
+    pub fn unreached(&self) -> impl Iterator<Item = &str> {
+        let unreached = self.wanted.iter().filter(|(_, listed)| *listed != Listed::Healthy);
+        unreached.map(|(address, _)| address.as_str())
     }
 }
 
@@ -84,6 +94,7 @@ mod tests {
                 failing: 1,
                 missing: 1,
                 missing_addresses: vec!["c:1".to_owned()],
+                unreachable: None,
             }
         );
     }

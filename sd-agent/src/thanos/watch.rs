@@ -13,6 +13,7 @@ use super::{
     page::{self, PageError},
     served::Served,
     stores::Scan,
+    unreached::Unreached,
 };
 use crate::{
     board::Board,
@@ -59,9 +60,10 @@ impl StoresWatch {
     /// Runs for ever.
     pub async fn run(self) {
         let (mut failed, mut grumble) = (0_u32, Grumble::default());
+        let mut unreached = Unreached::default();
         loop {
             let begun = Instant::now();
-            let (report, bytes) = match self.look().await {
+            let (report, bytes) = match self.look(&mut unreached).await {
                 Ok((report, bytes)) => {
                     failed = 0;
                     if grumble.clear() {
@@ -84,7 +86,7 @@ impl StoresWatch {
         }
     }
 
-    async fn look(&self) -> Result<(ThanosReport, usize), LookError> {
+    async fn look(&self, unreached: &mut Unreached) -> Result<(ThanosReport, usize), LookError> {
         let text = self.text();
         // Without a file nothing is wanted, and what Thanos has is told all the same.
         let mut served = Served::new(in_file::plain(&text).unwrap_or_default());
@@ -95,7 +97,8 @@ impl StoresWatch {
         if !scan.finish() {
             return Err(LookError::NotStores);
         }
-        Ok((served.report(), bytes + own))
+        let unreachable = unreached.look(served.unreached());
+        Ok((ThanosReport { unreachable, ..served.report() }, bytes + own))
     }
 
     fn text(&self) -> String {

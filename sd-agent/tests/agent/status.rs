@@ -76,6 +76,8 @@ async fn what_thanos_serves_of_the_file_is_told_and_what_it_does_not_list_is_mis
         failing: 1,
         missing: 1,
         missing_addresses: vec!["c.demo.svc:1".to_owned()],
+        // After some looks in a row.
+        unreachable: Some(vec!["b.demo.svc:1".to_owned(), "c.demo.svc:1".to_owned()]),
     };
     agent.reported("one is missing", |report| report.thanos.as_ref() == Some(&expected)).await;
     agent.counted("thanos_up", 1).await;

@@ -228,7 +228,7 @@ impl Writer {
         let report = Report { thanos_version: VERSION.to_string(), ..Report::default() };
         let board = Arc::new(Board::new(report));
         let (file, config_map) = (folder.join(LIVE), NAME.to_owned());
-        let target = Target { file, config_map, version: VERSION, flags: vec![] };
+        let target = Target { file, config_map, version: VERSION, flags: vec![], tls_folders: vec![] };
         let (looked_up, _) = watch::channel(Arc::default());
         let keeper = Keeper::new(files, target, &timing, looked_up, Arc::clone(&board));
         Self { keeper, board }

@@ -6,7 +6,8 @@ use crds::{
 };
 use sd_agent::{Address, Endpoint, EndpointType, Feature, ThanosVersion, address::Lookup};
 
-use crate::plan::Names;
+use super::said::{Said, saying};
+use crate::plan::{Delivery, Names, connections::Connection, service_config::service_config};
 
 /// An endpoint of the spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,17 +17,28 @@ pub struct Additional {
     pub endpoint: Endpoint,
 }
 
-/// The endpoints that can be written for `version`, and of all others what is wrong with them: field, reason, remedy.
+/// The endpoints that can be written as `said`, and of all others what is wrong with them: field, reason, remedy.
 pub fn additional_endpoints(
     query: &ThanosQuery,
     names: &Names,
-    version: ThanosVersion,
+    said: &Said<'_>,
     cluster_domain: &str,
 ) -> (Vec<Additional>, Vec<String>) {
     let mut additional: Vec<Additional> = Vec::new();
     let mut problems = Vec::new();
     for (index, given) in query.spec.service_discovery.additional_endpoints.iter().enumerate() {
-        match endpoint(given, names, version, cluster_domain) {
+        let connected = endpoint(given, names, said.version, cluster_domain).and_then(|endpoint| {
+            let config = given.service_config.as_deref().map(service_config).transpose();
+            let config = config.unwrap_or_else(|problem| {
+                problems.push(format!(
+                    "{}.serviceConfig: {problem}; the group is balanced as without it",
+                    field(index)
+                ));
+                None
+            });
+            connected(given, endpoint, said, config.as_deref())
+        });
+        match connected {
             Ok(endpoint) => match additional.iter().find(|own| own.is_about(&endpoint.file)) {
                 Some(first) => {
                     problems.push(format!("{}: is the same as {}; remove one", field(index), first.field()));
@@ -49,7 +61,7 @@ fn endpoint(
     version: ThanosVersion,
     cluster_domain: &str,
 ) -> Result<Endpoint, String> {
-    let AdditionalEndpoint { address, endpoint_type } = given;
+    let AdditionalEndpoint { address, endpoint_type, tls: _, service_config: _ } = given;
     let address: Address = address.parse().map_err(|error| format!("{error}"))?;
     if is_own(&address, names, cluster_domain) {
         return Err(format!("{address} is this ThanosQuery itself, which must not query itself; remove it"));
@@ -78,6 +90,39 @@ fn endpoint(
             Ok(flag(EndpointType::GroupStrict, group(&address, balanced, version)?))
         }
     }
+}
+
+/// `endpoint`, as it is connected to.
+fn connected(
+    given: &AdditionalEndpoint,
+    endpoint: Endpoint,
+    said: &Said<'_>,
+    service_config: Option<&str>,
+) -> Result<Endpoint, String> {
+    let connections = said.connections;
+    let connection = match &given.tls {
+        None => connections.by_default(),
+        Some(tls) if tls.disabled => Connection::Plaintext,
+        Some(_) => connections.of_address(&given.address).unwrap_or(Connection::Plaintext),
+    };
+    let is_group = endpoint.endpoint_type.is_group();
+    // The authority of a group is its address with the prefix, which no certificate has.
+    let name = is_group.then(|| endpoint.file.target().to_owned());
+    let connection = connection.expecting(|| name);
+    let is_own = given.tls.is_some();
+    let is_of_file = said.version.supports(Feature::EndpointTls) && said.delivery != Delivery::Flags;
+    if matches!(connection, Connection::Tls(_))
+        && endpoint.file.is_looked_up()
+        && !is_group
+        && (is_own || is_of_file)
+    {
+        return Err(format!(
+            "{}: Thanos gives no TLS settings to what it looks up by itself; write the address without a prefix, or make \
+             it type Group, or set its tls to {{disabled: true}}",
+            endpoint.file
+        ));
+    }
+    Ok(saying(endpoint, &connection, service_config))
 }
 
 /// As the flag of a group: where Thanos does not look it up, gRPC does.
@@ -123,6 +168,7 @@ impl Additional {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Connections;
 
     fn of(entries: &str, version: &str) -> (Vec<String>, Vec<String>) {
         let yaml = format!(
@@ -131,8 +177,11 @@ mod tests {
         );
         let query: ThanosQuery = serde_saphyr::from_str(&yaml).expect("a ThanosQuery");
         let names = Names::of(&query).expect("valid");
+        let connections = Connections::of(&query).expect("valid");
         let version = version.parse().expect("a version");
-        let (additional, problems) = additional_endpoints(&query, &names, version, "cluster.local");
+        let delivery = Delivery::Agent { api: true };
+        let said = Said { connections: &connections, version, delivery, types_in_file: false };
+        let (additional, problems) = additional_endpoints(&query, &names, &said, "cluster.local");
         let text = |own: &Additional| {
             let flag = own.endpoint.flag.as_ref().map(|flag| format!(" {flag}")).unwrap_or_default();
             format!("{}{flag}", own.endpoint.file)

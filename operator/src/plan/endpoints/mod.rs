@@ -5,23 +5,27 @@
 
 mod additional;
 mod overlap;
+mod said;
 mod spelling;
 mod strict_pods;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
-use crds::{ThanosQuery, service_discovery::DiscoveryMode};
 use sd_agent::{
-    Address, Document, Endpoint, EndpointType, Feature, InFile, ThanosVersion, address::AddressError,
+    Address, Document, Endpoint, EndpointType, Feature, ThanosVersion, address::AddressError,
     document::DocumentError, version::Release,
 };
 
 pub use additional::{Additional, additional_endpoints};
 pub use overlap::{Arrivals, Before, next_to_end, overlap};
+pub use said::{Said, can_be_written, flag as flag_of, has_types_in_file, saying};
 pub use spelling::{previous_document, spell};
 pub use strict_pods::{StrictPods, next_to_go, with_missing_pods};
 
-use super::Delivery;
+use super::{connections::Connection, service_config::service_config};
 use crate::{
     config::Config,
     discovery::{Discovery, Reach, Reason, Rejected, ServiceName, Store},
@@ -44,19 +48,36 @@ pub struct Endpoints {
     pub ordinary: BTreeMap<ServiceName, Vec<Address>>,
     /// For each of those that Thanos looks up, the name, and the ready addresses behind it.
     pub looked_up: BTreeMap<ServiceName, (Address, Vec<Address>)>,
+    /// The same for each Service with strict or group endpoints.
+    pub special: BTreeMap<ServiceName, Vec<Address>>,
+    /// The fields of the spec that add an endpoint by its address.
+    pub fields: BTreeMap<Address, String>,
+    /// What Services ask for, of those that ask for TLS settings of their own, or for none.
+    pub tls: BTreeMap<ServiceName, String>,
+    /// Services that count, but not as their annotations say.
+    pub remarks: Vec<Rejected>,
+    /// What this release of Thanos, or this mode, cannot connect to as it asks for: who, and what for.
+    pub unsupported: Vec<Unsupported>,
 }
 
-/// What endpoints are written for.
-#[derive(Clone, Copy, Debug)]
-pub struct WrittenFor<'a> {
-    /// The release of the queriers.
-    pub version: ThanosVersion,
-    /// How endpoints reach them.
-    pub delivery: Delivery,
-    /// Whether strict and group endpoints are in the file, too.
-    pub types_in_file: bool,
-    /// The operator's settings.
-    pub config: &'a Config,
+/// Something that needs another release of Thanos, or another mode.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unsupported {
+    /// A Service, or a field of the spec.
+    pub who: String,
+    /// What it needs.
+    pub what: Need,
+}
+
+/// What an endpoint may need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// TLS settings of its own: without them it is left out.
+    OwnTls,
+    /// No TLS, where all others have it.
+    NoTls,
+    /// A service config.
+    ServiceConfig,
 }
 
 /// An endpoint as a flag of Thanos.
@@ -68,6 +89,8 @@ pub struct Flag {
     pub address: Address,
 }
 
+const NO_GROUP: &str = "only a group has one; make it a group by its label, or remove the annotation";
+
 /// What is taken, and by whom.
 struct Taken<'a> {
     by_place: BTreeMap<String, String>,
@@ -77,19 +100,22 @@ struct Taken<'a> {
 // === impl Endpoints ===
 
 impl Endpoints {
-    /// Writes the stores of `discovery`, and what is `additional`.
+    /// Writes the stores of `discovery`, and what is `additional`, as `said`.
     ///
     /// # Errors
     /// When they make no valid document; duplicates and flag forms are settled here, so that would be a bug.
     pub fn of(
         discovery: &Discovery,
         additional: &[Additional],
-        written_for: WrittenFor<'_>,
+        said: &Said<'_>,
+        config: &Config,
     ) -> Result<Self, DocumentError> {
-        let WrittenFor { version, delivery, types_in_file, config } = written_for;
+        let version = said.version;
         let mut taken = Taken { by_place: BTreeMap::new(), additional };
         let mut endpoints: Vec<Endpoint> = additional.iter().map(|own| own.endpoint.clone()).collect();
-        let (mut rejected, mut single) = (Vec::new(), Vec::new());
+        let (mut rejected, mut single, mut remarks) = (Vec::new(), Vec::new(), Vec::new());
+        let mut unsupported: Vec<Unsupported> =
+            additional.iter().flat_map(|own| said.unsupported(&own.endpoint, || own.field())).collect();
         let mut services: BTreeSet<ServiceName> = discovery
             .rejected
             .iter()
@@ -97,13 +123,22 @@ impl Endpoints {
             .map(|own| ServiceName { namespace: own.namespace.clone(), name: own.service.clone() })
             .collect();
         let (mut ordinary, mut looked_up) = (BTreeMap::new(), BTreeMap::new());
+        let (mut special, mut tls) = (BTreeMap::new(), BTreeMap::new());
         for store in &discovery.stores {
             let about = |reason| Rejected {
                 namespace: store.namespace.clone(),
                 service: store.service.clone(),
                 reason,
             };
-            let written = match endpoints_of(store, version, config) {
+            let service_config = store.service_config.as_deref().and_then(|text| {
+                let read = if store.endpoint_type.is_group() {
+                    service_config(text)
+                } else {
+                    Err(NO_GROUP.to_owned())
+                };
+                read.map_err(|problem| remarks.push(about(Reason::BadServiceConfig(problem)))).ok()
+            });
+            let written = match endpoints_of(store, said, service_config.as_deref(), config) {
                 Ok(written) => written,
                 Err(error) => {
                     rejected.push(about(Reason::BadAddress(error.to_string())));
@@ -113,11 +148,21 @@ impl Endpoints {
             let name = ServiceName { namespace: store.namespace.clone(), name: store.service.clone() };
             // Of one that has the address of another nothing is missing.
             services.insert(name.clone());
+            tls.extend(store.tls.said().map(|choice| (name.clone(), choice.to_owned())));
             match taken.add(store, written) {
                 Ok(added) => {
-                    if store.endpoint_type == EndpointType::Regular && !added.is_empty() {
-                        looked_up.extend(name_and_ready(store, &added).map(|found| (name.clone(), found)));
-                        ordinary.insert(name, added.iter().map(|endpoint| endpoint.file.clone()).collect());
+                    let asks = added
+                        .first()
+                        .into_iter()
+                        .flat_map(|own| said.unsupported(own, || format!("Service {name}")));
+                    unsupported.extend(asks);
+                    let added: Vec<Endpoint> = added.into_iter().filter(can_be_written).collect();
+                    let is_ordinary = store.endpoint_type == EndpointType::Regular;
+                    if !added.is_empty() {
+                        let found = name_and_ready(store, &added).filter(|_| is_ordinary);
+                        looked_up.extend(found.map(|found| (name.clone(), found)));
+                        let of_type = if is_ordinary { &mut ordinary } else { &mut special };
+                        of_type.insert(name, added.iter().map(|endpoint| endpoint.file.clone()).collect());
                     }
                     endpoints.extend(added);
                 }
@@ -129,12 +174,26 @@ impl Endpoints {
             single
                 .extend(single_address(store, version).map(|remedy| about(Reason::SingleAddress { remedy })));
         }
-        if types_in_file {
-            endpoints = endpoints.into_iter().map(typed).collect();
+        if said.types_in_file {
+            endpoints = endpoints.into_iter().map(said::typed).collect();
         }
         let document = Document::new(endpoints)?;
-        let flags = flags(&document, delivery);
-        Ok(Self { document, flags, rejected, single, services, ordinary, looked_up })
+        let flags = flags(&document, said);
+        let fields = additional.iter().map(|own| (own.endpoint.file.clone(), own.field())).collect();
+        Ok(Self {
+            document,
+            flags,
+            rejected,
+            single,
+            services,
+            ordinary,
+            looked_up,
+            special,
+            fields,
+            tls,
+            remarks,
+            unsupported,
+        })
     }
 
     /// Number of endpoints of `endpoint_type`.
@@ -167,12 +226,6 @@ impl Taken<'_> {
     }
 }
 
-/// Whether strict and group endpoints of `query` are in the file of a Thanos of `version`, too.
-pub fn has_types_in_file(query: &ThanosQuery, version: ThanosVersion) -> bool {
-    query.spec.service_discovery.mode == DiscoveryMode::FileAll
-        && version.supports(Feature::EndpointSdConfigFile)
-}
-
 /// What tells two addresses apart: a prefix does not, unless it finds the port.
 pub fn place(address: &Address) -> String {
     match address.port() {
@@ -187,13 +240,9 @@ fn must_not_stay(reason: &Reason) -> bool {
 }
 
 /// What the pods get as flags, sorted.
-pub fn flags(document: &Document, delivery: Delivery) -> Vec<Flag> {
+pub fn flags(document: &Document, said: &Said<'_>) -> Vec<Flag> {
     let flag = |endpoint: &Endpoint| {
-        let address = match delivery {
-            Delivery::Flags => endpoint.flag.as_ref().unwrap_or(&endpoint.file),
-            Delivery::Agent { .. } | Delivery::Kubelet if endpoint.in_file().typed => return None,
-            Delivery::Agent { .. } | Delivery::Kubelet => endpoint.flag.as_ref()?,
-        };
+        let address = said::flag(endpoint, said)?;
         Some(Flag { endpoint_type: endpoint.endpoint_type, address: address.clone() })
     };
     let mut flags: Vec<Flag> = document.endpoints().iter().filter_map(flag).collect();
@@ -209,18 +258,13 @@ fn name_and_ready(store: &Store, written: &[Endpoint]) -> Option<(Address, Vec<A
     Some((only.file.clone(), ready))
 }
 
-/// `endpoint` with its type in the file.
-fn typed(endpoint: Endpoint) -> Endpoint {
-    let in_file = InFile { typed: endpoint.flag.is_some(), ..endpoint.in_file().clone() };
-    endpoint.saying(in_file)
-}
-
-fn endpoints_of(
+/// As each of its endpoints stands in the document, however it is connected to.
+fn addresses_of(
     store: &Store,
     version: ThanosVersion,
     config: &Config,
 ) -> Result<Vec<Endpoint>, AddressError> {
-    let Store { namespace, service, endpoint_type, reach, addresses: _ } = store;
+    let Store { namespace, service, endpoint_type, reach, addresses: _, tls: _, service_config: _ } = store;
     let own_name = || format!("{service}.{namespace}.svc.{}", config.cluster_domain);
     let (host, port, file) = match reach {
         Reach::Addresses(addresses) => {
@@ -270,9 +314,38 @@ fn endpoints_of(
     Ok(vec![endpoint])
 }
 
+fn endpoints_of(
+    store: &Store,
+    said: &Said<'_>,
+    service_config: Option<&str>,
+    config: &Config,
+) -> Result<Vec<Endpoint>, AddressError> {
+    // Discovery has looked for it among the same profiles.
+    let connection = said.connections.of_service(&store.tls).unwrap_or(Connection::Plaintext);
+    let endpoints = addresses_of(store, said.version, config)?.into_iter();
+    let endpoints = endpoints.map(|endpoint| {
+        let connection = connection.clone().expecting(|| server_name(store, &endpoint));
+        saying(endpoint, &connection, service_config)
+    });
+    Ok(endpoints.collect())
+}
+
+/// The name that a certificate must have, where the address is none that one could have.
+fn server_name(store: &Store, endpoint: &Endpoint) -> Option<String> {
+    let Store { namespace, service, endpoint_type, reach, .. } = store;
+    let host = endpoint.file.host();
+    let is_name = match reach {
+        Reach::External { .. } => return endpoint_type.is_group().then(|| host.to_owned()),
+        Reach::Addresses(_) => host.parse::<Ipv4Addr>().is_err() && !host.starts_with('['),
+        Reach::ClusterIp { .. } | Reach::Headless { .. } => !endpoint_type.is_group(),
+    };
+    (!is_name).then(|| format!("{service}.{namespace}.svc"))
+}
+
 /// Why only one of the addresses of `store` can be reached: what reaches them all.
 fn single_address(store: &Store, version: ThanosVersion) -> Option<&'static str> {
-    let Store { namespace: _, service: _, endpoint_type, reach, addresses } = store;
+    let Store { namespace: _, service: _, endpoint_type, reach, addresses, tls: _, service_config: _ } =
+        store;
     // Until 0.36 a group is resolved by gRPC, which takes all addresses that it is given.
     let grpc_resolves = matches!(version, ThanosVersion::Known(Release { major: 0, minor: ..37, .. }));
     let remedy = match (reach, endpoint_type) {
@@ -311,6 +384,10 @@ fn single_address(store: &Store, version: ThanosVersion) -> Option<&'static str>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        discovery::TlsChoice,
+        plan::{Connections, Delivery},
+    };
 
     fn headless(hostnames: &[&str]) -> Reach {
         let hostnames = hostnames.iter().map(|&name| name.to_owned()).collect();
@@ -318,7 +395,15 @@ mod tests {
     }
 
     fn store(service: &str, endpoint_type: EndpointType, reach: Reach) -> Store {
-        Store { namespace: "ns".into(), service: service.into(), endpoint_type, reach, addresses: 2 }
+        Store {
+            namespace: "ns".into(),
+            service: service.into(),
+            endpoint_type,
+            reach,
+            addresses: 2,
+            tls: TlsChoice::Default,
+            service_config: None,
+        }
     }
 
     /// The file form and the flag form of one store, as text.
@@ -410,9 +495,13 @@ mod tests {
 
     fn written(stores: Vec<Store>, version: ThanosVersion) -> Endpoints {
         let discovery = Discovery { stores, ..Discovery::default() };
-        let (config, delivery) = (Config::of_tests(), Delivery::Agent { api: true });
-        let written_for = WrittenFor { version, delivery, types_in_file: false, config: &config };
-        Endpoints::of(&discovery, &[], written_for).expect("a document")
+        let said = Said {
+            connections: &Connections::default(),
+            version,
+            delivery: Delivery::Agent { api: true },
+            types_in_file: false,
+        };
+        Endpoints::of(&discovery, &[], &said, &Config::of_tests()).expect("a document")
     }
 
     #[test]

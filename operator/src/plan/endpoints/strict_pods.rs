@@ -96,6 +96,7 @@ fn ordinal(pod: &str) -> Option<(&str, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::discovery::TlsChoice;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).expect("a time")
@@ -105,7 +106,9 @@ mod tests {
         let hostnames = pods.split_whitespace().map(str::to_owned).collect();
         let reach = Reach::Headless { port_name: "grpc".into(), pod_port: 10901, hostnames, ready: vec![] };
         let endpoint_type = EndpointType::Strict;
-        let store = Store { namespace: "demo".into(), service: "s".into(), endpoint_type, reach, addresses };
+        let (tls, service_config) = (TlsChoice::Default, None);
+        let (namespace, service) = ("demo".into(), "s".into());
+        let store = Store { namespace, service, endpoint_type, reach, addresses, tls, service_config };
         Discovery { stores: vec![store], ..Discovery::default() }
     }
 

@@ -111,8 +111,18 @@ impl RemovalGuard {
             newcomers: BTreeSet::new(),
             pods: pods.clone(),
             arrivals: Arrivals::new(),
+            tls: BTreeMap::new(),
         };
         after.services.extend(unseen);
+        let known = before.into_iter().flat_map(|before| &before.tls);
+        let all: BTreeMap<ServiceName, String> =
+            known.chain(&endpoints.tls).map(|(name, said)| (name.clone(), said.clone())).collect();
+        let stays = |name: &ServiceName, after: &Remembered| {
+            // What one that is there says now is all that counts.
+            let is_said = endpoints.tls.contains_key(name) || !endpoints.ordinary.contains_key(name);
+            is_said && (after.services.contains_key(name) || after.missing.contains_key(name))
+        };
+        after.tls = all.clone().into_iter().filter(|(name, _)| stays(name, &after)).collect();
         // What vanishes by an edit of the spec is meant to.
         let is_on = !self.hold_for.is_zero();
         let Some(before) = before.filter(|before| is_on && before.selection == selection) else {
@@ -134,6 +144,7 @@ impl RemovalGuard {
             missing.values_mut().for_each(|missing| missing.held = held);
         }
         after.missing = missing;
+        after.tls = all.into_iter().filter(|(name, _)| stays(name, &after)).collect();
         if after.held().next().is_some() {
             // They do not make the share of those that are missing any smaller.
             let is_new = |name: &&ServiceName| {
@@ -151,6 +162,7 @@ impl RemovalGuard {
         if after.missing.len() < before.missing.len() {
             let mut rest = before.clone();
             rest.missing.retain(|name, missing| missing.held || after.missing.contains_key(name));
+            rest.tls.retain(|name, _| after.tls.contains_key(name) || rest.missing.contains_key(name));
             if rest == after {
                 return before.clone();
             }

@@ -1,16 +1,17 @@
 //! Endpoints of Services that are missing and held, or that cannot be seen: they stay as they were written last.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
-use sd_agent::{Document, Endpoint, InFile, document::DocumentError};
+use sd_agent::{Address, Document, Endpoint, document::DocumentError};
 
 use super::{Remembered, RemovalGuard, guard::Present, selection::selection_hash};
 use crate::{
-    discovery::Unknown,
+    discovery::{ServiceName, Unknown},
     plan::{
-        ConfigMaps, Delivery, Endpoints, PlanError, StrictPods,
+        ConfigMaps, Delivery, Endpoints, PlanError, Said, StrictPods,
         config_map::{Written, config_maps},
-        endpoints::{Before, flags, overlap, place, previous_document, spell},
+        connections::Connection,
+        endpoints::{Before, can_be_written, flags, overlap, place, previous_document, saying, spell},
     },
 };
 
@@ -35,7 +36,7 @@ pub fn guarded(
     unknown: &Unknown,
     pods: &StrictPods,
 ) -> Result<Guarded, PlanError> {
-    let Written { workload, delivery, known, now, .. } = *written;
+    let Written { workload, said, known, now } = *written;
     let selection = selection_hash(workload.query);
     let owner = workload.query.metadata.uid.as_deref().unwrap_or_default();
     let present = Present { owner, selection: &selection, endpoints: &endpoints, unknown, pods };
@@ -46,7 +47,7 @@ pub fn guarded(
     let memory = known.remembered.filter(|before| before.owner == owner).unwrap_or(&nothing);
     let before = Before { ordinary: &memory.services, document: previous, arrivals: &memory.arrivals };
     let overlap = overlap(&workload.query.spec.service_discovery.refresh_interval);
-    let endpoints = match delivery {
+    let endpoints = match said.delivery {
         Delivery::Flags => endpoints,
         Delivery::Agent { .. } | Delivery::Kubelet => {
             let (endpoints, arrivals) = endpoints.overlapping(before, overlap, now)?;
@@ -55,7 +56,7 @@ pub fn guarded(
         }
     };
     if remembered.kept(&endpoints.services).next().is_some() {
-        let kept = endpoints.clone().keeping(&remembered, delivery, previous)?.spelt_after(previous)?;
+        let kept = endpoints.clone().keeping(&remembered, said)?.spelt_after(previous)?;
         if let Ok(config_maps) = config_maps(written, &kept, &remembered) {
             return Ok(Guarded { endpoints: kept, config_maps, remembered });
         }
@@ -75,25 +76,20 @@ impl Endpoints {
     ///
     /// # Errors
     /// As [`Endpoints::of`].
-    fn keeping(
-        self,
-        remembered: &Remembered,
-        delivery: Delivery,
-        previous: Option<&Document>,
-    ) -> Result<Self, DocumentError> {
+    fn keeping(self, remembered: &Remembered, said: &Said<'_>) -> Result<Self, DocumentError> {
         let mut endpoints = self.document.endpoints().to_vec();
         let mut taken: BTreeSet<String> = endpoints.iter().map(|endpoint| place(&endpoint.file)).collect();
-        for address in remembered.kept(&self.services) {
-            if taken.insert(place(address)) {
-                let before = previous.and_then(|previous| {
-                    previous.endpoints().iter().find(|own| own.file == *address && own.flag.is_none())
-                });
-                let in_file = before.map_or_else(InFile::default, |own| own.in_file().clone());
-                endpoints.push(Endpoint::regular(address.clone()).saying(in_file));
+        for (name, address) in remembered.kept(&self.services) {
+            // Without the settings that it had it must not be dialled.
+            let choice = remembered.tls_of(name);
+            let Some(connection) = said.connections.of_service(&choice) else { continue };
+            let kept = kept_endpoint(name, address, connection);
+            if can_be_written(&kept) && taken.insert(place(address)) {
+                endpoints.push(kept);
             }
         }
         let document = Document::new(endpoints)?;
-        Ok(Self { flags: flags(&document, delivery), document, ..self })
+        Ok(Self { flags: flags(&document, said), document, ..self })
     }
 
     /// Spelt so that Thanos takes over what is otherwise than in the `previous` document.
@@ -105,15 +101,22 @@ impl Endpoints {
     }
 }
 
+/// As an ordinary endpoint, with the connection that its Service asked for.
+fn kept_endpoint(name: &ServiceName, address: &Address, connection: Connection) -> Endpoint {
+    let is_ip = address.host().parse::<Ipv4Addr>().is_ok() || address.host().starts_with('[');
+    let connection = connection.expecting(|| is_ip.then(|| format!("{}.{}.svc", name.name, name.namespace)));
+    saying(Endpoint::regular(address.clone()), &connection, None)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use jiff::Timestamp;
-    use sd_agent::Address;
+    use sd_agent::ThanosVersion;
 
     use super::*;
-    use crate::plan::Missing;
+    use crate::plan::{Connections, Delivery, Missing};
 
     fn holding(addresses: &[&str]) -> Remembered {
         let missing = |address: &&str| {
@@ -137,12 +140,16 @@ mod tests {
             ..Endpoints::default()
         };
         let remembered = holding(&["a.demo:1", "dns+b.demo:1"]);
+        let connections = Connections::default();
+        let version = ThanosVersion::new(0, 42, 4);
         let delivery = Delivery::Agent { api: true };
-        let with = endpoints.clone().keeping(&remembered, delivery, None).expect("a document");
+        let said = Said { connections: &connections, version, delivery, types_in_file: false };
+        let with = endpoints.clone().keeping(&remembered, &said).expect("a document");
         let ordinary = Endpoint::regular("a.demo:1".parse().expect("an address"));
         assert_eq!(with.document.endpoints(), [ordinary, there]);
         assert_eq!(with.flags.len(), 1, "{:?}", with.flags);
-        let flags = endpoints.keeping(&remembered, Delivery::Flags, None).expect("a document").flags;
+        let said = Said { delivery: Delivery::Flags, ..said };
+        let flags = endpoints.keeping(&remembered, &said).expect("a document").flags;
         assert_eq!(flags.len(), 2, "where everything is a flag, what is held is one, too: {flags:?}");
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crds::names::annotations::NO_TLS;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ConfigMap;
 use sd_agent::{
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::HeldRemoval;
 use crate::{
-    discovery::ServiceName,
+    discovery::{ServiceName, TlsChoice},
     plan::{Arrivals, StrictPods, config_map::size, payload_of},
 };
 
@@ -54,6 +55,9 @@ pub struct Remembered {
     /// Names that take the place of addresses.
     #[serde(default, skip_serializing_if = "Arrivals::is_empty")]
     pub arrivals: Arrivals,
+    /// What the Services above ask for, of those that ask for TLS settings of their own, or for none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tls: BTreeMap<ServiceName, String>,
 }
 
 /// A Service that had ordinary endpoints and is not there any more.
@@ -146,10 +150,22 @@ impl Remembered {
 
     /// The endpoints that stay although their Services are not among `services`: held ones, and those of namespaces
     /// that may not be read any more.
-    pub fn kept<'a>(&'a self, services: &BTreeSet<ServiceName>) -> impl Iterator<Item = &'a Address> {
+    pub fn kept<'a>(
+        &'a self,
+        services: &BTreeSet<ServiceName>,
+    ) -> impl Iterator<Item = (&'a ServiceName, &'a Address)> {
         let unseen = self.services.iter().filter(|(name, _)| !services.contains(*name));
-        let held = self.held().map(|(_, missing)| &missing.addresses);
-        held.chain(unseen.map(|(_, addresses)| addresses)).flatten()
+        let held = self.held().map(|(name, missing)| (name, &missing.addresses));
+        held.chain(unseen).flat_map(|(name, addresses)| addresses.iter().map(move |address| (name, address)))
+    }
+
+    /// Which TLS settings a Service asks for that is gone or cannot be seen.
+    pub fn tls_of(&self, name: &ServiceName) -> TlsChoice {
+        match self.tls.get(name).map(String::as_str) {
+            None => TlsChoice::Default,
+            Some(NO_TLS) => TlsChoice::Off,
+            Some(profile) => TlsChoice::Profile(profile.to_owned()),
+        }
     }
 
     /// The removal that is held, if each Service is for `hold_for`.
@@ -199,6 +215,7 @@ mod tests {
             newcomers: [name(1)].into(),
             pods: [("demo/p".parse().expect("a name"), [("p-0".to_owned(), None)].into())].into(),
             arrivals: Arrivals::new(),
+            tls: [(name(1), "eu".to_owned())].into(),
         }
     }
 
