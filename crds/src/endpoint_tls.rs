@@ -77,28 +77,31 @@ pub struct AdditionalEndpointTls {
     pub tls: EndpointTls,
 }
 
-/// Where certificates of authorities are: in a Secret or in a ConfigMap of the namespace of the ThanosQuery.
+/// Where certificates of authorities are: in a Secret or ConfigMap of the namespace of the ThanosQuery.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "has(self.secretName) != has(self.configMapName)",
-    "message": "give either secretName or configMapName"
-}]))]
 pub struct Authorities {
-    /// Name of the Secret.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), pattern(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
-    pub secret_name: Option<String>,
+    /// Whether it is a Secret or a ConfigMap.
+    #[serde(default)]
+    pub kind: AuthoritiesKind,
 
-    /// Name of the ConfigMap.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Its name.
     #[schemars(length(min = 1, max = 253), pattern(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
-    pub config_map_name: Option<String>,
+    pub name: String,
 
     /// Key of the certificates in it.
     #[serde(default = "ca_crt")]
     #[schemars(length(min = 1, max = 253), pattern(r"^[-._a-zA-Z0-9]+$"))]
     pub key: String,
+}
+
+/// What has certificates of authorities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[allow(missing_docs)] // a doc on a variant changes the schema and is not shown by `kubectl explain`
+pub enum AuthoritiesKind {
+    #[default]
+    Secret,
+    ConfigMap,
 }
 
 /// A certificate and its key, in a Secret of type kubernetes.io/tls of the namespace of the ThanosQuery.

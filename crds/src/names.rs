@@ -174,7 +174,7 @@ pub mod pod {
     pub const SECRETS_FOLDER: &str = "/etc/thanos/secrets";
     /// Folder below which the certificates are that Thanos connects to endpoints with: in folders by what they are for,
     /// so that a path stays when it is another Secret that is mounted there.
-    pub const TLS_FOLDER: &str = "/etc/thanos/tls";
+    pub const TLS_FOLDER: &str = "/tls";
     /// User and group of the agent; fixed, because the file's folder is sticky.
     pub const AGENT_USER: i64 = 65532;
 }

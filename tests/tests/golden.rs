@@ -109,7 +109,7 @@ fn made(case: &Path) -> String {
             .map(|own| format!("{}: {}: {}", own.service, own.reason.word(), own.reason.message()))
             .collect()
     };
-    add(Some(serde_json::json!({
+    let mut told = serde_json::json!({
         "version": summary.version.to_string(),
         "rejected": left_out(&discovery.rejected),
         "unreachable": left_out(&summary.endpoints.rejected),
@@ -118,7 +118,18 @@ fn made(case: &Path) -> String {
         "problems": summary.problems,
         "noted": summary.remarks,
         "queryService": summary.query_service_problem,
-    })));
+    });
+    let needs = summary.endpoints.unsupported.iter().map(|own| format!("{}: {:?}", own.who, own.what));
+    let needs: Vec<String> = needs.collect();
+    // What few cases have stands only there.
+    if !needs.is_empty() {
+        told["unsupported"] = needs.into();
+    }
+    let said = left_out(&summary.endpoints.remarks);
+    if !said.is_empty() {
+        told["said"] = said.into();
+    }
+    add(Some(told));
     text
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crds::{
     ThanosQuery,
-    endpoint_tls::{Authorities, ClientCertificate, EndpointTls, MinTlsVersion},
+    endpoint_tls::{Authorities, AuthoritiesKind, ClientCertificate, EndpointTls, MinTlsVersion},
     names::pod::TLS_FOLDER,
 };
 use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, SecretVolumeSource, Volume, VolumeMount};
@@ -175,9 +175,9 @@ impl Connections {
         }
         (default.tls.server_name.is_none() && (!is_said || delivery == Delivery::Flags)).then(|| {
             format!(
-                "{FIELD}: as flags it checks certificates for the host of each address, which for headless Services is an \
-                 IP address; if that fails, set serverName to a name that all certificates have, or use Thanos v0.42 and \
-                 mode File"
+                "{FIELD}: as flags of Thanos it expects the host of each address in the certificate, which is an IP address \
+                 for headless Services and no name at all for groups; set serverName to a name that all certificates \
+                 have, or use Thanos v0.42 and mode File"
             )
         })
     }
@@ -245,10 +245,7 @@ fn version_name(version: TlsVersion) -> &'static str {
 impl Named {
     fn new(field: &str, folder: String, tls: &EndpointTls) -> Result<Self, TlsError> {
         let wrong = |problem: &str| TlsError { field: field.to_owned(), problem: problem.to_owned() };
-        if let Some(Authorities { secret_name, config_map_name, key }) = &tls.ca {
-            if secret_name.is_some() == config_map_name.is_some() {
-                return Err(wrong("ca: give either secretName or configMapName"));
-            }
+        if let Some(Authorities { kind: _, name: _, key }) = &tls.ca {
             let is_key = !key.is_empty()
                 && !matches!(key.as_str(), "." | "..")
                 && key.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
@@ -265,7 +262,7 @@ impl Named {
     /// What is mounted where.
     fn files(&self) -> impl Iterator<Item = (Source, String)> {
         let EndpointTls { ca, certificate, .. } = &self.tls;
-        let ca = ca.as_ref().and_then(Source::of).map(|source| (source, self.ca_folder()));
+        let ca = ca.as_ref().map(|ca| (Source::of(ca), self.ca_folder()));
         let certificate = certificate.as_ref().map(|ClientCertificate { secret_name }| {
             (Source::Secret(secret_name.clone()), self.certificate_folder())
         });
@@ -277,7 +274,7 @@ impl Named {
     }
 
     fn certificate_folder(&self) -> String {
-        format!("{TLS_FOLDER}/{}/certificate", self.folder)
+        format!("{TLS_FOLDER}/{}/client", self.folder)
     }
 
     fn settings(&self, inherited: bool) -> TlsSettings {
@@ -328,10 +325,12 @@ impl Connection {
 // === impl Source ===
 
 impl Source {
-    fn of(authorities: &Authorities) -> Option<Self> {
-        let Authorities { secret_name, config_map_name, key: _ } = authorities;
-        let secret = secret_name.clone().map(Self::Secret);
-        secret.or_else(|| config_map_name.clone().map(Self::ConfigMap))
+    fn of(authorities: &Authorities) -> Self {
+        let Authorities { kind, name, key: _ } = authorities;
+        match kind {
+            AuthoritiesKind::Secret => Self::Secret(name.clone()),
+            AuthoritiesKind::ConfigMap => Self::ConfigMap(name.clone()),
+        }
     }
 
     /// Two names are never the same volume.
@@ -364,5 +363,110 @@ impl Source {
             }
         }
         volume
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: &str = "tls: {ca: {kind: ConfigMap, name: ca}, certificate: {secretName: own}}, \
+        tlsProfiles: [{name: eu, ca: {name: own, key: eu.crt}, required: true}, {name: us, insecureSkipVerify: true}], \
+        additionalEndpoints: [{address: 'a:1', tls: {ca: {name: x.y}}}, {address: 'b:1', tls: {disabled: true}}]";
+
+    fn read(discovery: &str) -> Result<Connections, TlsError> {
+        let yaml = format!(
+            "{{apiVersion: monitoring.thanos.io/v1alpha1, kind: ThanosQuery, metadata: {{name: global}}, spec: {{serviceDiscovery: {{{discovery}}}}}}}"
+        );
+        Connections::of(&serde_saphyr::from_str(&yaml).expect("a ThanosQuery"))
+    }
+
+    fn flags(discovery: &str, version: &str, delivery: Delivery) -> String {
+        let connections = read(discovery).expect("valid");
+        let flags = connections.flags(version.parse().expect("a version"), delivery);
+        flags.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    }
+
+    const FILE: Delivery = Delivery::Agent { api: true };
+
+    #[test]
+    fn every_secret_is_one_volume_which_waits_for_it_only_if_somebody_says_so() {
+        let connections = read(ALL).expect("valid");
+        let told = |volume: &Volume| {
+            let secret = volume.secret.as_ref().map(|secret| (secret.secret_name.clone(), secret.optional));
+            let config_map = volume.config_map.as_ref().map(|map| (Some(map.name.clone()), map.optional));
+            secret.or(config_map).expect("a source")
+        };
+        let volumes: Vec<_> = connections.volumes().iter().map(told).collect();
+        let name = |text: &str| Some(text.to_owned());
+        assert_eq!(volumes, [(name("own"), None), (name("x.y"), Some(true)), (name("ca"), Some(true))]);
+        let mounts: Vec<String> = connections.mounts().into_iter().map(|mount| mount.mount_path).collect();
+        assert_eq!(mounts[..3], ["/tls/default/ca", "/tls/default/client", "/tls/profile-eu/ca"]);
+        assert_eq!(mounts, connections.folders());
+        let names = connections.volumes().into_iter().map(|volume| volume.name);
+        assert!(names.clone().all(|name| name.len() <= 63 && !name.contains('.')), "{names:?}");
+    }
+
+    #[test]
+    fn another_secret_is_another_mount_and_the_same_document() {
+        let settings = |secret: &str| {
+            let discovery = format!("tlsProfiles: [{{name: eu, ca: {{name: {secret}}}}}]");
+            let connections = read(&discovery).expect("valid");
+            let version = ThanosVersion::new(0, 42, 4);
+            let profile = connections.of_service(&TlsChoice::Profile("eu".to_owned()));
+            (profile.expect("a profile").in_file(), connections.inputs(version, FILE))
+        };
+        let ((before, inputs), (after, other_inputs)) = (settings("a"), settings("b"));
+        assert_eq!(before, after);
+        assert_ne!(inputs, other_inputs, "that is a wish of the user, and does not wait for its turn");
+    }
+
+    #[test]
+    fn the_default_is_flags_only_where_a_file_cannot_say_it() {
+        assert_eq!(flags(ALL, "v0.42.4", FILE), "");
+        let common = "--grpc-client-tls-secure --grpc-client-tls-ca=/tls/default/ca/ca.crt \
+             --grpc-client-tls-cert=/tls/default/client/tls.crt --grpc-client-tls-key=/tls/default/client/tls.key";
+        for version in ["v0.35.1", "v0.41.0", "unknown"] {
+            assert_eq!(flags(ALL, version, FILE), common);
+        }
+        assert_eq!(
+            flags(ALL, "v0.42.4", Delivery::Flags),
+            format!("{common} --grpc-client-tls-min-version=1.2")
+        );
+        let named = "tls: {serverName: a.example, insecureSkipVerify: true}";
+        assert_eq!(
+            flags(named, "v0.37.2", FILE),
+            "--grpc-client-tls-secure --grpc-client-server-name=a.example --grpc-client-tls-skip-verify"
+        );
+        assert_eq!(flags("tlsProfiles: [{name: eu}]", "v0.37.2", FILE), "");
+    }
+
+    #[test]
+    fn a_switch_of_the_user_keeps_tls_1_2_from_0_42_on() {
+        let more = |version: &str, given: &[&str]| {
+            let version = version.parse().expect("a version");
+            keep_tls_1_2(version, |name| given.contains(&name)).map(|arg| arg.to_string())
+        };
+        let min = "--grpc-client-tls-min-version=1.2";
+        assert_eq!(more("v0.42.4", &["--grpc-client-tls-secure"]).as_deref(), Some(min));
+        assert_eq!(more("v0.42.4", &["--grpc-client-tls-secure", "--grpc-client-tls-min-version"]), None);
+        assert_eq!(more("v0.41.0", &["--grpc-client-tls-secure"]), None);
+        assert_eq!(more("v0.42.4", &["--no-grpc-client-tls-secure"]), None);
+    }
+
+    #[test]
+    fn what_the_schema_forbids_refuses_the_plan_and_names_its_field() {
+        for (discovery, told) in [
+            ("tls: {serverName: 'a b'}", "spec.serviceDiscovery.tls: serverName"),
+            ("tls: {ca: {name: a, key: ../b}}", "spec.serviceDiscovery.tls: ca.key"),
+            ("tlsProfiles: [{name: a/../b}]", "tlsProfiles[a/../b]"),
+            (
+                "additionalEndpoints: [{address: 'a:1', tls: {ca: {name: a, key: ..}}}]",
+                "additionalEndpoints[0].tls: ca",
+            ),
+        ] {
+            let error = read(discovery).expect_err(discovery).to_string();
+            assert!(error.contains(told) && error.contains("nothing was changed"), "{error}");
+        }
     }
 }

@@ -116,7 +116,7 @@ fn look_at(endpoint: &Endpoint, tls: Option<&str>) -> String {
         Some("own") | None => "its own tls".to_owned(),
         Some(profile) => format!("TLS profile {profile}"),
     };
-    let name = settings.server_name.as_deref().unwrap_or(endpoint.file.target());
+    let name = settings.server_name.as_deref().unwrap_or_else(|| endpoint.file.target());
     let authority = match (&settings.ca_file, settings.insecure_skip_verify) {
         (_, true) => "look whether it speaks TLS".to_owned(),
         (Some(_), false) => {

@@ -3,7 +3,10 @@
 use std::fs;
 
 use anyhow::{Context as _, Result, bail};
-use crds::names::pod::{CONFIG_MAPS_FOLDER, FRONTEND_CONTAINER, HTTP_PORT, QUERY_CONTAINER, SECRETS_FOLDER};
+use crds::names::{
+    annotations::{NO_TLS, TLS},
+    pod::{CONFIG_MAPS_FOLDER, FRONTEND_CONTAINER, HTTP_PORT, QUERY_CONTAINER, SECRETS_FOLDER},
+};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
@@ -21,7 +24,7 @@ use super::Case;
 use crate::{
     cluster::paths,
     fixtures::{
-        Queriers, Store, Workload, World, eventually,
+        Queriers, Store, StoreService, Workload, World, eventually,
         http::{escape, get},
         queriers::FOLLOW,
         shape::missing,
@@ -52,7 +55,9 @@ pub fn cases() -> Vec<Case> {
 }
 
 async fn everything(world: World) -> Result<()> {
-    world.store(Store::new("a")).await?;
+    // In the sample TLS is for all that do not say this.
+    let plaintext = StoreService::of("a").annotation(TLS, NO_TLS);
+    world.store(Store::new("a").behind(plaintext)).await?;
     let mut objects = sample(&world)?;
     world.apply_all(&objects).await?;
     let queriers = Queriers::of(&world, NAME);

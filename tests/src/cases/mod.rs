@@ -43,6 +43,8 @@ mod schema;
 mod service_monitor;
 mod stories;
 mod strict;
+mod tls;
+pub mod tls_files;
 mod unreadable;
 mod upgrade;
 mod writes;
@@ -56,6 +58,8 @@ pub fn all() -> Vec<Case> {
         dns::cases(),
         differential::cases(),
         strict::cases(),
+        tls::cases(),
+        tls_files::cases(),
         bad_input::cases(),
         handover::cases(),
         modes::cases(),

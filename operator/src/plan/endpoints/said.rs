@@ -97,3 +97,69 @@ impl Said<'_> {
         needs.map(|what| Unsupported { who: who(), what }).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sd_agent::EndpointType;
+
+    use super::*;
+
+    fn connections() -> Connections {
+        let yaml = "{apiVersion: monitoring.thanos.io/v1alpha1, kind: ThanosQuery, metadata: {name: global}, \
+            spec: {serviceDiscovery: {tls: {serverName: a.example}}}}";
+        Connections::of(&serde_saphyr::from_str(yaml).expect("a ThanosQuery")).expect("valid")
+    }
+
+    fn own() -> Connection {
+        match connections().by_default() {
+            Connection::Tls(settings) => {
+                Connection::Tls(sd_agent::in_file::TlsSettings { inherited: false, ..settings })
+            }
+            other => other,
+        }
+    }
+
+    fn flagged(endpoint_type: EndpointType, flag: &str) -> Endpoint {
+        let address = |text: &str| text.parse().expect("an address");
+        Endpoint::flagged(endpoint_type, address("dnssrv+_grpc._tcp.s.demo.svc"), address(flag))
+    }
+
+    /// Whether it is a flag in 0.42 and in 0.41, each with a file, and in mode Flags.
+    fn is_flag(endpoint: &Endpoint) -> [bool; 3] {
+        let (new, old) = (ThanosVersion::new(0, 42, 4), ThanosVersion::new(0, 41, 0));
+        let file = Delivery::Agent { api: true };
+        [(new, file), (old, file), (new, Delivery::Flags)]
+            .map(|(version, delivery)| flag(endpoint, version, delivery).is_some())
+    }
+
+    #[test]
+    fn a_flag_says_nothing_of_tls_so_what_has_it_is_in_the_file_from_0_42() {
+        let strict =
+            |connection: &Connection| saying(flagged(EndpointType::Strict, "s.demo.svc:1"), connection, None);
+        assert_eq!(is_flag(&strict(&Connection::AsFlags)), [true, true, true]);
+        assert_eq!(is_flag(&strict(&connections().by_default())), [false, true, true]);
+        assert_eq!(is_flag(&strict(&Connection::Plaintext)), [false, true, true]);
+        assert_eq!(is_flag(&strict(&own())), [false, false, false], "else it would have the settings of all");
+    }
+
+    #[test]
+    fn a_service_config_puts_a_group_into_the_file_from_0_40() {
+        let group =
+            saying(flagged(EndpointType::Group, "dns+s.demo.svc:1"), &Connection::AsFlags, Some("{}"));
+        assert_eq!(is_flag(&group), [false, false, true]);
+        assert!(flag(&group, ThanosVersion::new(0, 39, 2), Delivery::Agent { api: true }).is_some());
+        assert!(group.in_file().typed);
+    }
+
+    #[test]
+    fn what_thanos_looks_up_is_never_written_with_settings_that_it_would_not_use() {
+        let looked_up = || Endpoint::regular("dns+s.demo.svc:1".parse().expect("an address"));
+        let inherited = saying(looked_up(), &connections().by_default(), None);
+        assert!(can_be_written(&inherited) && inherited.in_file().tls.is_none());
+        assert!(!can_be_written(&saying(looked_up(), &own(), None)));
+        // 0.37 takes a strict group with a prefix as a flag, and no file may have it as one.
+        let strict_group = flagged(EndpointType::GroupStrict, "dns+s.demo.svc:1");
+        assert!(!can_be_written(&saying(strict_group, &own(), Some("{}"))));
+        assert!(can_be_written(&saying(flagged(EndpointType::Group, "dns+s.demo.svc:1"), &own(), None)));
+    }
+}
