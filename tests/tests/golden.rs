@@ -109,7 +109,7 @@ fn made(case: &Path) -> String {
             .map(|own| format!("{}: {}: {}", own.service, own.reason.word(), own.reason.message()))
             .collect()
     };
-    add(Some(serde_json::json!({
+    let mut told = serde_json::json!({
         "version": summary.version.to_string(),
         "rejected": left_out(&discovery.rejected),
         "unreachable": left_out(&summary.endpoints.rejected),
@@ -118,7 +118,11 @@ fn made(case: &Path) -> String {
         "problems": summary.problems,
         "noted": summary.remarks,
         "queryService": summary.query_service_problem,
-    })));
+    });
+    if !summary.flaws.is_empty() {
+        told["flaws"] = json(summary.flaws);
+    }
+    add(Some(told));
     text
 }
 
