@@ -7,8 +7,8 @@ use k8s_openapi::{
     api::core::v1::{
         Capabilities, ConfigMapProjection, Container, ContainerPort, DownwardAPIProjection,
         DownwardAPIVolumeFile, EmptyDirVolumeSource, HTTPGetAction, KeyToPath, ObjectFieldSelector, Probe,
-        ResourceRequirements, SeccompProfile, SecurityContext,
-        ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
+        ResourceRequirements, SeccompProfile, SecurityContext, ServiceAccountTokenProjection, Volume,
+        VolumeMount, VolumeProjection,
     },
     apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
 };
@@ -99,10 +99,7 @@ impl Agent<'_> {
     fn stores_url(&self) -> Option<String> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
         let (http, prefix) = (self.http?, self.route_prefix.trim_end_matches('/'));
-        prefix
-            .chars()
-            .all(is_plain)
-            .then(|| format!("http://127.0.0.1:{}{prefix}/api/v1/stores", http.port))
+        prefix.chars().all(is_plain).then(|| format!("http://127.0.0.1:{}{prefix}/api/v1/stores", http.port))
     }
 
     /// The agent's volumes, or the kubelet's file where there is no agent.

@@ -84,7 +84,8 @@ impl<'a> Downstream<'a> {
         if *insecure_skip_verify == Some(true) {
             fields.push(("insecure_skip_verify", json!(true)));
         }
-        let fields: Vec<String> = fields.into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        let fields: Vec<String> =
+            fields.into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
         format!("{{{NO_KEPT_CONNECTIONS}, tls_config: {{{}}}}}", fields.join(", "))
     }
 
@@ -197,7 +198,8 @@ mod tests {
         );
         let files = downstream.files();
         assert_eq!(files.mounts[0].mount_path, "/etc/thanos/downstream-tls");
-        let sources = files.volumes[0].projected.as_ref().and_then(|own| own.sources.as_ref()).expect("sources");
+        let sources =
+            files.volumes[0].projected.as_ref().and_then(|own| own.sources.as_ref()).expect("sources");
         let names: Vec<&str> =
             sources.iter().filter_map(|own| own.secret.as_ref()).map(|own| own.name.as_str()).collect();
         assert_eq!(names, ["authority", "client"]);

@@ -261,7 +261,10 @@ mod tests {
 
     #[test]
     fn server_tenancy_and_shards_are_flags() {
-        let args = of("verticalShards: 4, server: {httpTls: {certificate: {secretName: a}}}, tenancy: {header: X-Team}").args;
+        let args = of(
+            "verticalShards: 4, server: {httpTls: {certificate: {secretName: a}}}, tenancy: {header: X-Team}",
+        )
+        .args;
         assert_eq!(
             args[10..],
             [
@@ -270,7 +273,8 @@ mod tests {
                 "--query-frontend.tenant-header=X-Team",
             ]
         );
-        let ThanosArgs { args, refused, .. } = of(&format!("{IN_MEMORY}, tenancy: {{certificateField: CommonName}}"));
+        let ThanosArgs { args, refused, .. } =
+            of(&format!("{IN_MEMORY}, tenancy: {{certificateField: CommonName}}"));
         assert!(args.contains(&"--query-frontend.tenant-certificate-field=commonName".to_owned()));
         assert!(!args.iter().any(|arg| arg.contains("response-cache-config")), "{args:?}");
         assert!(refused[0].starts_with("spec.queryFrontend.queryRangeResponseCacheConfig: "), "{refused:?}");

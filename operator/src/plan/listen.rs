@@ -185,7 +185,9 @@ mod tests {
         assert_eq!(access(""), HttpAccess::Plain);
         assert_eq!(access("/etc/thanos/http-tls/tls.yaml"), HttpAccess::Tls);
         assert_eq!(access("/etc/thanos/http-tls/client-tls.yaml"), HttpAccess::ClientTls);
-        for path in ["/etc/thanos/http-config/web-config.yaml", "/mine.yaml", "$(FILE)", "/etc/thanos/http-tls/x"] {
+        for path in
+            ["/etc/thanos/http-config/web-config.yaml", "/mine.yaml", "$(FILE)", "/etc/thanos/http-tls/x"]
+        {
             assert_eq!(access(path), HttpAccess::Unread, "{path}");
         }
     }

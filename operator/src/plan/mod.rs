@@ -40,9 +40,7 @@ mod together;
 
 use std::sync::Arc;
 
-use crds::{
-    ThanosQuery, query_frontend::QueryFrontendSpec, server::Scheme, service_discovery::Resolve,
-};
+use crds::{ThanosQuery, query_frontend::QueryFrontendSpec, server::Scheme, service_discovery::Resolve};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -330,11 +328,8 @@ fn frontend_plan(
     let version = image.as_ref().map_or(ThanosVersion::Unknown, |image| image.version);
     told.flaws.extend(flaws::flaw(Layer::Frontend, version));
     let own_tenancy = query.spec.tenancy.as_ref().filter(|_| queriers.are_own());
-    let asked = frontend_args::Asked {
-        url: url.as_deref().unwrap_or_default(),
-        downstream,
-        tenancy: own_tenancy,
-    };
+    let asked =
+        frontend_args::Asked { url: url.as_deref().unwrap_or_default(), downstream, tenancy: own_tenancy };
     let args = frontend_args::frontend_args(spec, version, &asked);
     let listen = listen::Listen::of(&args.args);
     let listen = listen::Listen { grpc: None, ..listen };

@@ -158,8 +158,10 @@ mod tests {
         let probes = |args: &[&str]| {
             Probes::of(&Listen::of(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>()))
         };
-        let (tls, clients) =
-            ("--http.config=/etc/thanos/http-tls/tls.yaml", "--http.config=/etc/thanos/http-tls/client-tls.yaml");
+        let (tls, clients) = (
+            "--http.config=/etc/thanos/http-tls/tls.yaml",
+            "--http.config=/etc/thanos/http-tls/client-tls.yaml",
+        );
         let (own, local) = ("--http.config=/mine.yaml", "--http-address=127.0.0.1:9090");
         let (grpc_tls, grpc_local) = ("--grpc-server-tls-cert=/a", "--grpc-address=127.0.0.1:1");
         for (args, expected) in [

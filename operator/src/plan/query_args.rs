@@ -285,7 +285,10 @@ mod tests {
         );
         let ThanosArgs { args, remarks, .. } =
             of(&format!("{spec}, additionalArgs: [--http.config=/mine.yaml, --query.tenant-header=X-Own]"));
-        assert!(args.contains(&"--http.config=/mine.yaml".to_owned()) && args[16] == "--query.tenant-header=X-Own");
+        assert!(
+            args.contains(&"--http.config=/mine.yaml".to_owned())
+                && args[16] == "--query.tenant-header=X-Own"
+        );
         assert_eq!(
             remarks,
             [
@@ -310,7 +313,10 @@ mod tests {
     fn only_0_41_0_counts_its_connections_by_address() {
         let labels = |version: &str| -> Vec<String> {
             let args = args("", version, AGENT, &[]).args;
-            args.iter().filter_map(|arg| arg.strip_prefix("--query.conn-metric.label=")).map(str::to_owned).collect()
+            args.iter()
+                .filter_map(|arg| arg.strip_prefix("--query.conn-metric.label="))
+                .map(str::to_owned)
+                .collect()
         };
         assert_eq!(labels("v0.41.0"), ["external_labels", "store_type", "ip_port"]);
         for version in ["v0.40.1", "v0.42.0", "unknown"] {

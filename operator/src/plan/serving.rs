@@ -63,8 +63,10 @@ pub struct Files {
 }
 
 const QUERIER: Fields = Fields { http_tls: "spec.server.httpTls", http_config: "spec.server.httpConfig" };
-const FRONTEND: Fields =
-    Fields { http_tls: "spec.queryFrontend.server.httpTls", http_config: "spec.queryFrontend.server.httpConfig" };
+const FRONTEND: Fields = Fields {
+    http_tls: "spec.queryFrontend.server.httpTls",
+    http_config: "spec.queryFrontend.server.httpConfig",
+};
 
 const GRPC_TLS: &str = "spec.server.grpcTls";
 const GRPC_MIN_VERSION: &str = "spec.server.grpcTls.minVersion";
@@ -120,9 +122,13 @@ impl<'a> Serving<'a> {
         }
         match self.http {
             Http::Plain => {}
-            Http::Tls(_) => args.extend(self.config_file().map(|f| Arg::value(HTTP_CONFIG, f).of(self.fields.http_tls))),
+            Http::Tls(_) => {
+                args.extend(self.config_file().map(|f| Arg::value(HTTP_CONFIG, f).of(self.fields.http_tls)))
+            }
             Http::Config(_) => {
-                args.extend(self.config_file().map(|f| Arg::value(HTTP_CONFIG, f).of(self.fields.http_config)));
+                args.extend(
+                    self.config_file().map(|f| Arg::value(HTTP_CONFIG, f).of(self.fields.http_config)),
+                );
             }
         }
         args
@@ -299,10 +305,7 @@ fn from_annotation(file: &str) -> VolumeProjection {
 pub fn projected(name: &str, sources: Vec<VolumeProjection>) -> Volume {
     Volume {
         name: name.to_owned(),
-        projected: Some(ProjectedVolumeSource {
-            sources: Some(sources),
-            ..ProjectedVolumeSource::default()
-        }),
+        projected: Some(ProjectedVolumeSource { sources: Some(sources), ..ProjectedVolumeSource::default() }),
         ..Volume::default()
     }
 }

@@ -33,14 +33,16 @@ pub fn querier_args(tenancy: Option<&Tenancy>) -> Vec<Arg> {
         args.push(Arg::switch("--query.enforce-tenancy").of("spec.tenancy.enforce"));
     }
     let certificate_field = certificate_field.map(|field| field.as_str().to_owned());
-    args.extend([
-        value("--query.tenant-label-name", label_name, "spec.tenancy.labelName"),
-        value("--query.tenant-header", header, "spec.tenancy.header"),
-        value("--query.default-tenant-id", default_tenant, "spec.tenancy.defaultTenant"),
-        value("--query.tenant-certificate-field", &certificate_field, "spec.tenancy.certificateField"),
-    ]
-    .into_iter()
-    .flatten());
+    args.extend(
+        [
+            value("--query.tenant-label-name", label_name, "spec.tenancy.labelName"),
+            value("--query.tenant-header", header, "spec.tenancy.header"),
+            value("--query.default-tenant-id", default_tenant, "spec.tenancy.defaultTenant"),
+            value("--query.tenant-certificate-field", &certificate_field, "spec.tenancy.certificateField"),
+        ]
+        .into_iter()
+        .flatten(),
+    );
     args
 }
 
@@ -51,11 +53,17 @@ pub fn frontend_args(own: Option<&FrontendTenancy>, queriers: Option<&Tenancy>) 
     let certificate_field = certificate_field.map(|field| field.as_str().to_owned());
     let header = match header {
         Some(_) => value("--query-frontend.tenant-header", header, "spec.queryFrontend.tenancy.header"),
-        None => value("--query-frontend.tenant-header", &inherited_header(own, queriers), "spec.tenancy.header"),
+        None => {
+            value("--query-frontend.tenant-header", &inherited_header(own, queriers), "spec.tenancy.header")
+        }
     };
     [
         header,
-        value("--query-frontend.default-tenant-id", default_tenant, "spec.queryFrontend.tenancy.defaultTenant"),
+        value(
+            "--query-frontend.default-tenant-id",
+            default_tenant,
+            "spec.queryFrontend.tenancy.defaultTenant",
+        ),
         value(
             "--query-frontend.tenant-certificate-field",
             &certificate_field,
@@ -144,7 +152,9 @@ mod tests {
 
     #[test]
     fn every_field_is_a_flag_of_the_queriers() {
-        let all = tenancy("enforce: true, labelName: team, header: X-Team, defaultTenant: nobody, certificateField: CommonName");
+        let all = tenancy(
+            "enforce: true, labelName: team, header: X-Team, defaultTenant: nobody, certificateField: CommonName",
+        );
         assert_eq!(
             texts(querier_args(Some(&all))),
             [
@@ -196,9 +206,15 @@ mod tests {
             asks_own: true,
         };
         let (problems, _) = told(&tenancy("certificateField: Organization"), around);
-        assert!(problems[0].contains("set spec.queryFrontend.tenancy.certificateField instead"), "{problems:?}");
+        assert!(
+            problems[0].contains("set spec.queryFrontend.tenancy.certificateField instead"),
+            "{problems:?}"
+        );
         let (_, remarks) = told(&tenancy("defaultTenant: nobody"), around);
         assert!(remarks[0].starts_with("spec.tenancy.defaultTenant: has no effect"), "{remarks:?}");
-        assert_eq!(told(&tenancy("defaultTenant: nobody"), Surroundings { asks_own: false, ..around }).1, [""; 0]);
+        assert_eq!(
+            told(&tenancy("defaultTenant: nobody"), Surroundings { asks_own: false, ..around }).1,
+            [""; 0]
+        );
     }
 }

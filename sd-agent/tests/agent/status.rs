@@ -100,7 +100,8 @@ async fn of_a_thanos_that_nobody_can_ask_nothing_is_claimed() {
     let agent = pod.start(Some(&api), &[]).await;
     agent.applied(1).await;
     let metrics = agent.metrics().await;
-    let claims = ["sd_agent_thanos_up", "sd_agent_thanos_missing", "sd_agent_thanos_stores", "sd_agent_dns_failing"];
+    let claims =
+        ["sd_agent_thanos_up", "sd_agent_thanos_missing", "sd_agent_thanos_stores", "sd_agent_dns_failing"];
     let claimed: Vec<&str> =
         metrics.lines().filter(|line| claims.iter().any(|claim| line.starts_with(claim))).collect();
     assert!(claimed.is_empty(), "{claimed:?}");

@@ -21,7 +21,7 @@ use super::Case;
 use crate::{
     cluster::paths,
     fixtures::{
-        Queriers, Store, Workload, World, eventually,
+        Authority, Queriers, Store, Workload, World, eventually,
         http::{escape, get},
         queriers::FOLLOW,
         shape::missing,
@@ -53,6 +53,9 @@ pub fn cases() -> Vec<Case> {
 
 async fn everything(world: World) -> Result<()> {
     world.store(Store::new("a")).await?;
+    // The sample says how to make this one.
+    let authority = Authority::new()?;
+    authority.keep(&world, "everything-tls", &authority.issue(&["everything.example.org"])?).await?;
     let mut objects = sample(&world)?;
     world.apply_all(&objects).await?;
     let queriers = Queriers::of(&world, NAME);

@@ -39,6 +39,7 @@ mod removals;
 mod replicas;
 pub mod run;
 mod schema;
+mod server_tls;
 mod service_monitor;
 mod stories;
 mod strict;
@@ -67,6 +68,7 @@ pub fn all() -> Vec<Case> {
         unreadable::cases(),
         kitchen_sink::cases(),
         frontend::cases(),
+        server_tls::cases(),
         upgrade::cases(),
         adoption::cases(),
         replicas::cases(),

@@ -47,7 +47,10 @@ fn a_certificate_for_grpc_is_mounted_as_a_folder_and_named_by_flags() {
         [("own".into(), vec![("tls.crt".into(), "tls.crt".into()), ("tls.key".into(), "tls.key".into())])]
     );
     let mount = &files.mounts[0];
-    assert_eq!((mount.mount_path.as_str(), mount.read_only, &mount.sub_path), ("/etc/thanos/grpc-tls", Some(true), &None));
+    assert_eq!(
+        (mount.mount_path.as_str(), mount.read_only, &mount.sub_path),
+        ("/etc/thanos/grpc-tls", Some(true), &None)
+    );
 }
 
 #[test]
@@ -56,7 +59,10 @@ fn keys_of_other_names_and_the_authority_of_clients_become_files_of_our_names() 
     let all = sources(&files(fields).volumes[0]);
     assert_eq!(all[0].1, [("a".into(), "tls.crt".into()), ("b".into(), "tls.key".into())]);
     assert_eq!(all[1], ("clients".into(), vec![("c".into(), "client-ca.crt".into())]));
-    assert_eq!(args(fields, "v0.42.4").0[2], "--grpc-server-tls-client-ca=/etc/thanos/grpc-tls/client-ca.crt");
+    assert_eq!(
+        args(fields, "v0.42.4").0[2],
+        "--grpc-server-tls-client-ca=/etc/thanos/grpc-tls/client-ca.crt"
+    );
 }
 
 #[test]
@@ -74,7 +80,9 @@ fn the_oldest_version_of_tls_is_a_flag_where_thanos_has_one() {
     assert_eq!(of("TLS12", "v0.36.1"), (flag("1.2"), vec![]));
     let (arg, refused) = of("TLS12", "unknown");
     assert_eq!(arg, None);
-    assert!(refused[0].starts_with("spec.server.grpcTls.minVersion: ") && refused[0].contains("set spec.version"));
+    assert!(
+        refused[0].starts_with("spec.server.grpcTls.minVersion: ") && refused[0].contains("set spec.version")
+    );
 }
 
 #[test]
@@ -96,7 +104,8 @@ fn https_needs_one_file_more_which_an_annotation_holds() {
 
 #[test]
 fn https_with_certificates_of_clients_has_another_file_name() {
-    let fields = "server: {httpTls: {certificate: {secretName: own}, clientCa: {secretName: own}, minVersion: TLS13}}";
+    let fields =
+        "server: {httpTls: {certificate: {secretName: own}, clientCa: {secretName: own}, minVersion: TLS13}}";
     assert_eq!(args(fields, "v0.42.4").0, ["--http.config=/etc/thanos/http-tls/client-tls.yaml"]);
     let text = &files(fields).annotations[0].1;
     assert!(text.contains("client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: client-ca.crt\n"));
@@ -126,8 +135,11 @@ fn the_scheme_is_that_of_the_final_arguments() {
         let spec = spec(fields);
         let serving = Serving::of_queriers(&spec);
         let own = serving.args(ThanosVersion::new(0, 42, 4), &mut vec![]);
-        let args: Vec<String> =
-            own.iter().map(ToString::to_string).chain(arg.map(|path| format!("--http.config={path}"))).collect();
+        let args: Vec<String> = own
+            .iter()
+            .map(ToString::to_string)
+            .chain(arg.map(|path| format!("--http.config={path}")))
+            .collect();
         serving.scheme(&args)
     };
     let config = "server: {httpConfig: {secretName: web, scheme: HTTPS}}";
