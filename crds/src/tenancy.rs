@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 /// Whose series an answer may have.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "!(has(self.header) && has(self.certificateField))",
+    "message": "set header or certificateField, not both: with certificateField no header names the tenant"
+}]))]
 pub struct Tenancy {
     /// Answer only with series whose label labelName is the tenant who asks (--query.enforce-tenancy). It holds for what
     /// is asked over HTTP; whoever reaches the gRPC port, or may write the header, asks for any tenant.
@@ -50,6 +54,10 @@ pub struct Tenancy {
 /// How the query frontend learns who asks, and tells the queriers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "!(has(self.header) && has(self.certificateField))",
+    "message": "set header or certificateField, not both: with certificateField no header names the tenant"
+}]))]
 pub struct FrontendTenancy {
     /// The request header that names the tenant; the queriers get it as THANOS-TENANT, which they always take. Default:
     /// spec.tenancy.header, when the frontend asks the queriers of this object.

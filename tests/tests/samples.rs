@@ -9,7 +9,7 @@ const EVERYTHING: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/samples/thanosquery-everything.yaml");
 
 /// Fields of which the API server takes only one.
-const ALTERNATIVES: [[&str; 2]; 1] = [["httpTls", "httpConfig"]];
+const ALTERNATIVES: [[&str; 2]; 2] = [["httpTls", "httpConfig"], ["header", "certificateField"]];
 
 fn documents() -> Vec<Value> {
     let text = fs::read_to_string(EVERYTHING).expect("the sample");

@@ -61,7 +61,8 @@ impl<'a> Downstream<'a> {
     /// How to ask `queriers`. Where nobody knows what they speak, it is told by whether anything is said about TLS.
     pub fn of(queriers: &Queriers<'_>, tls: Option<&'a ClientTls>) -> Self {
         let known = queriers.scheme.filter(|_| queriers.are_own());
-        let scheme = known.unwrap_or(if tls.is_some() { Scheme::Https } else { Scheme::Http });
+        let said = if tls.is_some() { Scheme::Https } else { Scheme::Http };
+        let scheme = known.unwrap_or(said);
         Self { scheme, tls: tls.filter(|_| scheme == Scheme::Https) }
     }
 

@@ -45,7 +45,10 @@ fn service_monitor(
     scheme: Option<Scheme>,
 ) -> ServiceMonitor {
     let ServiceMonitorOptions { enabled: _, labels, interval, scrape_timeout, tls } = options;
-    let is_https = scheme.map_or(tls.is_some(), |scheme| scheme == Scheme::Https);
+    let is_https = match scheme {
+        Some(scheme) => scheme == Scheme::Https,
+        None => tls.is_some(),
+    };
     let mut metadata = workload.object_meta(workload.name());
     let all = metadata.labels.get_or_insert_with(BTreeMap::new);
     all.extend(labels.clone().unwrap_or_default());
