@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema;
+use crate::{schema, server::ClientTls};
 
 /// Fields that queriers and query frontends have in common.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -234,6 +234,10 @@ pub struct ServiceMonitorOptions {
         "rule": "self.matches('^([1-9][0-9]*(ms|s|m|h))+$')", "message": "write it like 10s"
     }]))]
     pub scrape_timeout: Option<String>,
+
+    /// How Prometheus asks pods that serve TLS. Their Secrets are read by the Prometheus operator, from this namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ClientTls>,
 }
 
 /// When the kubelet pulls an image.

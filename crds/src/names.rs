@@ -112,6 +112,9 @@ pub mod annotations {
     /// On a Deployment of ours: `spec.replicas` of the ThanosQuery as it was applied last, so that a later change of it
     /// is told from one that another writer made.
     pub const REPLICAS: &str = "operator.thanos.io/replicas";
+    /// On pods of ours: the web configuration of Thanos' HTTP server, which a volume makes a file of. It names files and
+    /// holds nothing secret.
+    pub const WEB_CONFIG: &str = "operator.thanos.io/web-config";
     /// Domain of the annotations above; they are about the object that carries them, and are not copied.
     pub const OWN_DOMAIN: &str = "operator.thanos.io";
     /// On an object of ours: hash of what was applied last, so that a field that is no longer wanted is noticed.
@@ -168,6 +171,35 @@ pub mod pod {
     pub const CACHE_FOLDER: &str = "/etc/thanos/cache";
     /// Name of the file in it.
     pub const CACHE_FILE: &str = "config.yaml";
+    /// Volume with the certificate of the gRPC server.
+    pub const GRPC_TLS_VOLUME: &str = "grpc-tls";
+    /// Where it is mounted.
+    pub const GRPC_TLS_FOLDER: &str = "/etc/thanos/grpc-tls";
+    /// Volume with the certificate of the HTTP server, and the web configuration that names it.
+    pub const HTTP_TLS_VOLUME: &str = "http-tls";
+    /// Where it is mounted.
+    pub const HTTP_TLS_FOLDER: &str = "/etc/thanos/http-tls";
+    /// Name of the web configuration in it, when clients need no certificate.
+    pub const HTTP_TLS_FILE: &str = "tls.yaml";
+    /// Name of the web configuration in it, when clients need a certificate. Another name, so that the arguments alone
+    /// tell whether the kubelet can ask.
+    pub const HTTP_CLIENT_TLS_FILE: &str = "client-tls.yaml";
+    /// Volume with the user's own web configuration.
+    pub const HTTP_CONFIG_VOLUME: &str = "http-config";
+    /// Where it is mounted.
+    pub const HTTP_CONFIG_FOLDER: &str = "/etc/thanos/http-config";
+    /// Volume with what the frontend needs to ask queriers that serve TLS.
+    pub const DOWNSTREAM_TLS_VOLUME: &str = "downstream-tls";
+    /// Where it is mounted.
+    pub const DOWNSTREAM_TLS_FOLDER: &str = "/etc/thanos/downstream-tls";
+    /// Name of the certificate in any of these folders.
+    pub const CERTIFICATE_FILE: &str = "tls.crt";
+    /// Name of its key.
+    pub const PRIVATE_KEY_FILE: &str = "tls.key";
+    /// Name of the authorities of clients.
+    pub const CLIENT_CA_FILE: &str = "client-ca.crt";
+    /// Name of the authorities of the server.
+    pub const CA_FILE: &str = "ca.crt";
     /// Folder below which each of `configMaps` is mounted.
     pub const CONFIG_MAPS_FOLDER: &str = "/etc/thanos/configmaps";
     /// Folder below which each of `secrets` is mounted.
@@ -209,6 +241,8 @@ pub mod conditions {
     pub const VERSION_UNKNOWN: &str = "VersionUnknown";
     /// Warning: `spec` asks for something that the release of Thanos cannot do.
     pub const UNSUPPORTED_BY_VERSION: &str = "UnsupportedByVersion";
+    /// Warning: the Thanos release that runs has a fault that a newer one has not.
+    pub const VERSION_FLAWED: &str = "VersionFlawed";
     /// Warning: an endpoint can reach only one of the several addresses behind its name.
     pub const SINGLE_ADDRESS: &str = "SingleAddress";
     /// Warning: `namespaceSelector` asks for namespaces that the operator may not read.
@@ -303,4 +337,8 @@ pub mod reasons {
     pub const UNREACHABLE: &str = "Unreachable";
     /// The version cannot be told from the image.
     pub const VERSION_UNKNOWN: &str = "VersionUnknown";
+    /// A newer release has not the fault.
+    pub const FIXED_IN_NEWER: &str = "FixedInNewerRelease";
+    /// The agents cannot read what Thanos tells over HTTP.
+    pub const METRICS_NOT_READ: &str = "MetricsNotRead";
 }

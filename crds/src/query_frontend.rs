@@ -9,7 +9,13 @@ use k8s_openapi::{api::core::v1::SecretKeySelector, apimachinery::pkg::apis::met
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{common_fields::CommonFields, names::labels, schema};
+use crate::{
+    common_fields::CommonFields,
+    names::labels,
+    schema,
+    server::{ClientTls, FrontendServer},
+    tenancy::FrontendTenancy,
+};
 
 /// The query frontend: splits long range queries, caches their answers, and spreads them over the queriers.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -67,6 +73,27 @@ pub struct QueryFrontendSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema::DURATION))]
     pub labels_default_time_range: Option<String>,
+
+    /// How the frontend serves: TLS, or a web configuration file. Certificates and passwords are in Secrets, which the
+    /// operator does not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<FrontendServer>,
+
+    /// How the frontend asks queriers that serve TLS: needed for those whose authority the image does not know. With
+    /// queryLabelSelector it also says that the other queriers serve TLS. A renewed client certificate is used without a
+    /// restart; a new ca is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub downstream_tls: Option<ClientTls>,
+
+    /// How the frontend learns who asks. Default: as spec.tenancy says of the queriers of this object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenancy: Option<FrontendTenancy>,
+
+    /// Into how many parts a query that can be split by its labels is split, for the queriers to work on at once
+    /// (--query-frontend.vertical-shards). Default: it is not split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 2, max = 1024))]
+    pub vertical_shards: Option<i32>,
 }
 
 /// Where answers are cached.

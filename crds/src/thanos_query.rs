@@ -13,7 +13,9 @@ use crate::{
     names::{annotations::TAKE_OVER, labels::TRUE},
     query_frontend::QueryFrontendSpec,
     schema,
+    server::QuerierServer,
     service_discovery::ServiceDiscovery,
+    tenancy::Tenancy,
     thanos_query_status::ThanosQueryStatus,
 };
 
@@ -69,6 +71,15 @@ pub struct ThanosQuerySpec {
     /// Where the web interface and the API are served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub web_config: Option<WebConfig>,
+
+    /// How the queriers serve: TLS for gRPC and HTTP, or a web configuration file. Certificates and passwords are in
+    /// Secrets, which the operator does not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<QuerierServer>,
+
+    /// Whose series an answer may have, by who asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenancy: Option<Tenancy>,
 
     /// How answers of the stores are merged: eager reads each of them ahead, lazy as they are needed.
     #[serde(default)]

@@ -9,6 +9,8 @@ use prometheus_client::{
 
 type Label = [(&'static str, &'static str); 1];
 type Seconds = Gauge<f64, AtomicU64>;
+/// Of one series at most, which is there when something is known.
+type IfKnown = Family<[(&'static str, &'static str); 0], Gauge>;
 
 /// All series of the agent.
 #[derive(Clone, Debug)]
@@ -52,13 +54,13 @@ pub struct Metrics {
     /// Repairs of a file that someone altered.
     pub self_heal: Counter,
     /// Look-ups that fail for Thanos, as told at `/status`.
-    pub dns_failing: Gauge,
+    pub dns_failing: IfKnown,
     /// Whether Thanos tells which stores it has.
-    pub thanos_up: Gauge,
+    pub thanos_up: IfKnown,
     /// Stores that Thanos lists.
     pub thanos_stores: Family<Label, Gauge>,
     /// Plain addresses of the file that Thanos does not list.
-    pub thanos_missing: Gauge,
+    pub thanos_missing: IfKnown,
 }
 
 // === impl Metrics ===
@@ -87,10 +89,10 @@ impl Metrics {
             mount_wiped: Gauge::default(),
             inotify_degraded: Gauge::default(),
             self_heal: Counter::default(),
-            dns_failing: Gauge::default(),
-            thanos_up: Gauge::default(),
+            dns_failing: IfKnown::default(),
+            thanos_up: IfKnown::default(),
             thanos_stores: Family::default(),
-            thanos_missing: Gauge::default(),
+            thanos_missing: IfKnown::default(),
         };
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Version of the agent", build);

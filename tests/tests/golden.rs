@@ -120,7 +120,7 @@ fn made(case: &Path) -> String {
         "queryService": summary.query_service_problem,
     });
     let needs = summary.endpoints.unsupported.iter().map(|own| format!("{}: {:?}", own.who, own.what));
-    let needs: Vec<String> = needs.collect();
+    let needs: Vec<String> = needs.chain(summary.unsupported).collect();
     // What few cases have stands only there.
     if !needs.is_empty() {
         told["unsupported"] = needs.into();
@@ -128,6 +128,9 @@ fn made(case: &Path) -> String {
     let said = left_out(&summary.endpoints.remarks);
     if !said.is_empty() {
         told["said"] = said.into();
+    }
+    if !summary.flaws.is_empty() {
+        told["flaws"] = json(summary.flaws);
     }
     add(Some(told));
     text

@@ -13,7 +13,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
 use super::{Answer, Listed, PodFound, reading::AT_ONCE};
-use crate::plan::listen::{Listen, route_prefix};
+use crate::plan::listen::{HttpAccess, Listen, route_prefix};
 
 /// Longest that one answer of a pod is waited for.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,7 +45,7 @@ async fn ask_one(client: &Client, pod: Pod) -> PodFound {
 async fn agent(client: &Client, pod: &Pod) -> Answer<Report> {
     match container(pod, AGENT_CONTAINER) {
         None => Answer::NotAsked("the pod has no agent"),
-        Some(_) => get(client, pod, AGENT_PORT, "/status").await,
+        Some(_) => get(client, &url(pod, "", AGENT_PORT, "/status")).await,
     }
 }
 
@@ -55,13 +55,11 @@ async fn stores(client: &Client, pod: &Pod) -> Answer<BTreeMap<String, Vec<Liste
     };
     // Those of this pod: during a rollout others have others.
     let args = thanos.args.clone().unwrap_or_default();
-    let http = Listen::of(&args).http;
-    if http.loopback {
-        return Answer::NotAsked("Thanos listens on the pod's own localhost only");
-    }
-    let prefix = route_prefix(&args);
-    let path = format!("{}/api/v1/stores", prefix.trim_end_matches('/'));
-    match get::<StoresBody>(client, pod, http.port, &path).await {
+    let url = match stores_url(pod, &args) {
+        Ok(url) => url,
+        Err(why) => return Answer::NotAsked(why),
+    };
+    match get::<StoresBody>(client, &url).await {
         Answer::Given(StoresBody { data }) => Answer::Given(data),
         Answer::Forbidden => Answer::Forbidden,
         Answer::Failed(problem) => Answer::Failed(problem),
@@ -75,18 +73,41 @@ fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
     spec.containers.iter().chain(spec.init_containers.iter().flatten()).find(|own| own.name == name)
 }
 
-async fn get<T: DeserializeOwned>(client: &Client, pod: &Pod, port: u16, path: &str) -> Answer<T> {
-    match timeout(ANSWER_TIMEOUT, request(client, pod, port, path)).await {
+/// Where Thanos lists its stores, when it is started with `args`; or why it cannot be asked.
+fn stores_url(pod: &Pod, args: &[String]) -> Result<String, &'static str> {
+    let Listen { http, http_access, .. } = Listen::of(args);
+    if http.loopback {
+        return Err("Thanos listens on the pod's own localhost only");
+    }
+    let scheme = match http_access {
+        HttpAccess::Plain => "",
+        // The API server checks no certificate of a pod.
+        HttpAccess::Tls => "https:",
+        HttpAccess::ClientTls => return Err("Thanos wants a certificate of whoever asks over HTTP"),
+        HttpAccess::Unread => {
+            return Err("Thanos has a web configuration (--http.config), which may want TLS or a password");
+        }
+    };
+    let path = format!("{}/api/v1/stores", route_prefix(args).trim_end_matches('/'));
+    Ok(url(pod, scheme, http.port, &path))
+}
+
+/// Of a port of `pod`, through the API server. `scheme` has its colon, or is empty for HTTP.
+fn url(pod: &Pod, scheme: &str, port: u16, path: &str) -> String {
+    let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
+    format!("/api/v1/namespaces/{namespace}/pods/{scheme}{name}:{port}/proxy{path}")
+}
+
+async fn get<T: DeserializeOwned>(client: &Client, url: &str) -> Answer<T> {
+    match timeout(ANSWER_TIMEOUT, request(client, url)).await {
         Ok(answer) => answer,
         Err(_) => Answer::Failed(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())),
     }
 }
 
-async fn request<T: DeserializeOwned>(client: &Client, pod: &Pod, port: u16, path: &str) -> Answer<T> {
+async fn request<T: DeserializeOwned>(client: &Client, url: &str) -> Answer<T> {
     let failed =
         |what: &str, error: &dyn std::fmt::Display| Answer::Failed(short(&format!("{what}: {error}")));
-    let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
-    let url = format!("/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy{path}");
     let request = match Request::get(url).body(Body::empty()) {
         Ok(request) => request,
         Err(error) => return failed("cannot be asked", &error),
@@ -124,4 +145,25 @@ fn message_of(body: &[u8]) -> String {
 
 fn short(text: &str) -> String {
     text.chars().take(ERROR_LIMIT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thanos_is_asked_as_it_speaks_or_it_is_said_why_not() {
+        let pod: Pod = serde_saphyr::from_str("{metadata: {namespace: demo, name: q-1}}").expect("a Pod");
+        let asked = |arg: &str| stores_url(&pod, &["query".to_owned(), arg.to_owned()]);
+        let url = |start: &str| Ok(format!("/api/v1/namespaces/demo/pods/{start}:10902/proxy/api/v1/stores"));
+        assert_eq!(asked("--query.timeout=1m"), url("q-1"));
+        assert_eq!(asked("--http.config=/etc/thanos/http-tls/tls.yaml"), url("https:q-1"));
+        for (arg, why) in [
+            ("--http.config=/etc/thanos/http-tls/client-tls.yaml", "certificate"),
+            ("--http.config=/mine.yaml", "password"),
+            ("--http-address=localhost:1", "localhost"),
+        ] {
+            assert!(asked(arg).expect_err("nobody can ask").contains(why), "{arg}");
+        }
+    }
 }

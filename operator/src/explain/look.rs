@@ -10,6 +10,9 @@ use super::{
     explaining::{NO_ADDRESS, is_paused, is_waiting},
 };
 
+/// The status of a condition that nobody can tell.
+const UNKNOWN: &str = "Unknown";
+
 /// Names in one sentence at most.
 const NAMED: usize = 5;
 
@@ -23,6 +26,8 @@ pub fn conditions(status: Option<&ThanosQueryStatus>) -> Vec<ConditionExplained>
             conditions::ENDPOINTS_SYNCED if is_true => return None,
             conditions::READY => true,
             conditions::ENDPOINTS_SYNCED => condition.reason != reasons::DELIVERED_BY_KUBELET,
+            // Somebody chose that nobody can ask.
+            _ if condition.status == UNKNOWN => false,
             _ if !is_true => return None,
             conditions::PAUSED | conditions::REMARKS | conditions::DEFAULTS_OUTDATED => false,
             _ => true,

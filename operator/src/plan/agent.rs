@@ -7,14 +7,14 @@ use k8s_openapi::{
     api::core::v1::{
         Capabilities, ConfigMapProjection, Container, ContainerPort, DownwardAPIProjection,
         DownwardAPIVolumeFile, EmptyDirVolumeSource, HTTPGetAction, KeyToPath, ObjectFieldSelector, Probe,
-        ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecurityContext,
-        ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
+        ResourceRequirements, SeccompProfile, SecurityContext, ServiceAccountTokenProjection, Volume,
+        VolumeMount, VolumeProjection,
     },
     apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
 };
 use sd_agent::ThanosVersion;
 
-use super::{Delivery, Flag, Names, listen, querier::METRICS};
+use super::{Delivery, Flag, Names, listen, querier::METRICS, serving::projected};
 use crate::config::Config;
 
 /// What the agent's container is made from.
@@ -29,8 +29,8 @@ pub struct Agent<'a> {
     pub version: ThanosVersion,
     /// Where its Thanos has the files to connect over TLS with.
     pub tls_folders: Vec<String>,
-    /// Where its Thanos has metrics and its API.
-    pub http: listen::Address,
+    /// Where its Thanos has metrics and its API; none where the agent, which speaks plain HTTP only, cannot ask.
+    pub http: Option<listen::Address>,
     /// Before the paths of the API.
     pub route_prefix: &'a str,
 }
@@ -54,8 +54,9 @@ impl Agent<'_> {
             format!("--thanos-version={}", self.version),
             format!("--source={}", source(spec.source)),
             format!("--listen=0.0.0.0:{}", pod::AGENT_PORT),
-            format!("--thanos-metrics-url=http://127.0.0.1:{}{METRICS}", self.http.port),
         ];
+        let metrics_url = |http: listen::Address| format!("http://127.0.0.1:{}{METRICS}", http.port);
+        args.extend(self.http.map(|http| format!("--thanos-metrics-url={}", metrics_url(http))));
         args.extend(self.stores_url().map(|url| format!("--thanos-stores-url={url}")));
         args.extend(flags.iter().map(|flag| format!("--flagged={}", flag.address)));
         args.extend(self.tls_folders.iter().map(|folder| format!("--tls-folder={folder}")));
@@ -100,11 +101,8 @@ impl Agent<'_> {
     // An agent that cannot read its arguments does not start, so what a user writes must not get there as it stands.
     fn stores_url(&self) -> Option<String> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
-        let prefix = self.route_prefix.trim_end_matches('/');
-        prefix
-            .chars()
-            .all(is_plain)
-            .then(|| format!("http://127.0.0.1:{}{prefix}/api/v1/stores", self.http.port))
+        let (http, prefix) = (self.http?, self.route_prefix.trim_end_matches('/'));
+        prefix.chars().all(is_plain).then(|| format!("http://127.0.0.1:{}{prefix}/api/v1/stores", http.port))
     }
 
     /// The agent's volumes, or the kubelet's file where there is no agent.
@@ -198,14 +196,6 @@ fn default_resources() -> ResourceRequirements {
         requests: Some(quantities(&[("cpu", "5m"), ("memory", "16Mi")])),
         limits: Some(quantities(&[("memory", "64Mi")])),
         ..ResourceRequirements::default()
-    }
-}
-
-fn projected(name: &str, sources: Vec<VolumeProjection>) -> Volume {
-    Volume {
-        name: name.to_owned(),
-        projected: Some(ProjectedVolumeSource { sources: Some(sources), ..ProjectedVolumeSource::default() }),
-        ..Volume::default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The query frontend: its container, and which queriers it asks.
 
-use crds::{ThanosQuery, names::pod, query_frontend::QueryFrontendSpec};
-use k8s_openapi::api::core::v1::{Container, KeyToPath, SecretVolumeSource, Volume};
+use crds::{ThanosQuery, names::pod, query_frontend::QueryFrontendSpec, server::Scheme};
+use k8s_openapi::api::core::v1::{Container, KeyToPath, SecretVolumeSource, Volume, VolumeMount};
 use sd_agent::{Feature, ThanosVersion};
 
 use super::{
@@ -27,6 +27,7 @@ pub fn downstream_url(
     names: &Names,
     queriers: &Listen,
     prefix: &str,
+    scheme: Scheme,
     config: &Config,
 ) -> String {
     let (name, port, prefix) = match choice {
@@ -35,7 +36,19 @@ pub fn downstream_url(
         QueryServiceChoice::Other { name, http_port } => (name.as_str(), *http_port, ""),
     };
     let prefix = prefix.trim_end_matches('/');
-    format!("http://{name}.{}.svc.{}:{port}{prefix}", names.namespace, config.cluster_domain)
+    let scheme = scheme.as_str();
+    format!("{scheme}://{name}.{}.svc.{}:{port}{prefix}", names.namespace, config.cluster_domain)
+}
+
+/// The queriers as the container asks them.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Where they are.
+    pub url: &'a str,
+    /// Whether they may want a password, which the frontend has not.
+    pub may_refuse: bool,
+    /// Files for TLS, of its own server and to ask them.
+    pub mounts: &'a [VolumeMount],
 }
 
 /// The container.
@@ -45,12 +58,12 @@ pub fn container(
     image: &Image,
     args: &[String],
     listen: &Listen,
-    downstream_url: &str,
+    asked: &Asked<'_>,
 ) -> Container {
     let probes = Probes::of(listen);
-    let ready = if asks_in_vain(image.version, downstream_url) { HEALTHY } else { READY };
-    let cache =
-        cache_volume(frontend).map(|_| vec![agent::mount(pod::CACHE_VOLUME, pod::CACHE_FOLDER, true)]);
+    let ready = if asks_in_vain(image.version, asked) { HEALTHY } else { READY };
+    let cache = cache_volume(frontend).map(|_| agent::mount(pod::CACHE_VOLUME, pod::CACHE_FOLDER, true));
+    let mounts: Vec<VolumeMount> = cache.into_iter().chain(asked.mounts.iter().cloned()).collect();
     Container {
         name: pod::FRONTEND_CONTAINER.to_owned(),
         args: Some(args.to_vec()),
@@ -68,7 +81,7 @@ pub fn container(
             probe.period_seconds = Some(30);
             probe.failure_threshold = Some(4);
         }),
-        volume_mounts: cache,
+        volume_mounts: (!mounts.is_empty()).then_some(mounts),
         ..thanos_container(workload, image)
     }
 }
@@ -90,9 +103,9 @@ pub fn cache_volume(frontend: &QueryFrontendSpec) -> Option<Volume> {
 }
 
 // From 0.39 a frontend is ready when the queriers say so, at the root of the URL joined with the URL's own path, where
-// they never do (reference "How `thanos query` discovers endpoints", section 7.1).
-fn asks_in_vain(version: ThanosVersion, downstream_url: &str) -> bool {
-    let path = downstream_url.split_once("://").and_then(|(_, rest)| rest.split_once('/'));
+// they never do (reference "How `thanos query` discovers endpoints", section 7.1); nor do they without a password.
+fn asks_in_vain(version: ThanosVersion, asked: &Asked<'_>) -> bool {
+    let path = asked.url.split_once("://").and_then(|(_, rest)| rest.split_once('/'));
     let asks = version == ThanosVersion::Unknown || version.supports(Feature::FrontendAsksDownstream);
-    asks && path.is_some_and(|(_, path)| !path.is_empty())
+    asks && (asked.may_refuse || path.is_some_and(|(_, path)| !path.is_empty()))
 }

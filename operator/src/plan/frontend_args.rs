@@ -1,23 +1,33 @@
 //! The arguments of a query frontend. Flags and order are upstream's (reference "Peers and user needs", section 2.6);
 //! it sets no log flags, here they come first.
 
-use crds::{names::pod, query_frontend::QueryFrontendSpec};
+use crds::{names::pod, query_frontend::QueryFrontendSpec, tenancy::Tenancy};
 use sd_agent::ThanosVersion;
 
 use super::{
     additional_args::merge,
     arg::Arg,
     cache,
+    downstream::Downstream,
     duration::Nanos,
+    serving::Serving,
+    tenancy,
     thanos_args::{Program, ThanosArgs},
 };
 
 const FIELD: &str = "spec.queryFrontend.additionalArgs";
 const CACHE: &str = "spec.queryFrontend.queryRangeResponseCacheConfig";
 
-/// A connection of its own for each request. A kept one would be used again and again, and with it one querier: of 60
-/// queries one after the other all met the same of two, and with this 31 the one and 29 the other, in less time.
-const NO_KEPT_CONNECTIONS: &str = "{max_idle_conns_per_host: -1}";
+/// The queriers that a frontend asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Where they are.
+    pub url: &'a str,
+    /// How they are asked.
+    pub downstream: Downstream<'a>,
+    /// How they learn who asks, when they are of the same object.
+    pub tenancy: Option<&'a Tenancy>,
+}
 
 /// Arguments from the fields, and what cannot be one.
 #[derive(Default)]
@@ -38,14 +48,10 @@ enum Sense {
     Positive,
 }
 
-/// All arguments for the query frontend that asks `downstream_url`.
-pub fn frontend_args(
-    frontend: &QueryFrontendSpec,
-    version: ThanosVersion,
-    downstream_url: &str,
-) -> ThanosArgs {
+/// All arguments for the query frontend that asks `asked`.
+pub fn frontend_args(frontend: &QueryFrontendSpec, version: ThanosVersion, asked: &Asked<'_>) -> ThanosArgs {
     let mut fields = Fields::default();
-    fields.fixed(frontend, downstream_url);
+    fields.fixed(frontend, asked);
     fields.durations(frontend);
     fields.retries(frontend);
     fields.args.push(Arg::value("--cache-compression-type", "snappy"));
@@ -54,6 +60,12 @@ pub fn frontend_args(
         let arg = Arg::switch("--query-frontend.compress-responses");
         fields.args.push(arg.of("spec.queryFrontend.compressResponses"));
     }
+    if let Some(shards) = frontend.vertical_shards {
+        let arg = Arg::value("--query-frontend.vertical-shards", shards.to_string());
+        fields.args.push(arg.of("spec.queryFrontend.verticalShards"));
+    }
+    fields.args.extend(Serving::of_frontend(frontend).args(version, &mut fields.refused));
+    fields.args.extend(tenancy::frontend_args(frontend.tenancy.as_ref(), asked.tenancy));
     let Fields { args, mut refused, mut remarks } = fields;
     let given = frontend.common.additional_args.as_deref().unwrap_or_default();
     let merged = merge(Program::QueryFrontend, version, args, FIELD, given).into_args(Program::QueryFrontend);
@@ -65,15 +77,17 @@ pub fn frontend_args(
 // === impl Fields ===
 
 impl Fields {
-    fn fixed(&mut self, frontend: &QueryFrontendSpec, downstream_url: &str) {
+    fn fixed(&mut self, frontend: &QueryFrontendSpec, asked: &Asked<'_>) {
         let common = &frontend.common;
+        let Asked { url, downstream, tenancy: _ } = asked;
+        let tripper = Arg::value("--query-frontend.downstream-tripper-config", downstream.tripper_config());
         let level = Arg::value("--log.level", common.log_level.unwrap_or_default().as_str());
         self.args.extend([
             if common.log_level.is_some() { level.of("spec.queryFrontend.logLevel") } else { level },
             Arg::value("--log.format", common.log_format.as_str()).of("spec.queryFrontend.logFormat"),
             Arg::value("--http-address", format!("0.0.0.0:{}", pod::HTTP_PORT)),
-            Arg::value("--query-frontend.downstream-url", downstream_url),
-            Arg::value("--query-frontend.downstream-tripper-config", NO_KEPT_CONNECTIONS),
+            Arg::value("--query-frontend.downstream-url", *url),
+            if downstream.tls.is_some() { tripper.of("spec.queryFrontend.downstreamTls") } else { tripper },
         ]);
     }
 
@@ -174,12 +188,19 @@ impl Fields {
 
 #[cfg(test)]
 mod tests {
+    use crds::server::Scheme;
+
     use super::*;
 
     fn of(fields: &str) -> ThanosArgs {
         let frontend: QueryFrontendSpec =
             serde_saphyr::from_str(&format!("{{{fields}}}")).expect("a query frontend");
-        frontend_args(&frontend, ThanosVersion::new(0, 42, 4), "http://thanos-query-global.ns.svc:9090")
+        let asked = Asked {
+            url: "http://thanos-query-global.ns.svc:9090",
+            downstream: Downstream { scheme: Scheme::Http, tls: None },
+            tenancy: None,
+        };
+        frontend_args(&frontend, ThanosVersion::new(0, 42, 4), &asked)
     }
 
     const IN_MEMORY: &str = "queryRangeResponseCacheConfig: {inMemoryCacheConfig: {maxSize: 512Mi}}";
@@ -236,6 +257,27 @@ mod tests {
                 .args
                 .contains(&"--query-frontend.log-queries-longer-than=-1s".to_owned())
         );
+    }
+
+    #[test]
+    fn server_tenancy_and_shards_are_flags() {
+        let args = of(
+            "verticalShards: 4, server: {httpTls: {certificate: {secretName: a}}}, tenancy: {header: X-Team}",
+        )
+        .args;
+        assert_eq!(
+            args[10..],
+            [
+                "--query-frontend.vertical-shards=4",
+                "--http.config=/etc/thanos/http-tls/tls.yaml",
+                "--query-frontend.tenant-header=X-Team",
+            ]
+        );
+        let ThanosArgs { args, refused, .. } =
+            of(&format!("{IN_MEMORY}, tenancy: {{certificateField: CommonName}}"));
+        assert!(args.contains(&"--query-frontend.tenant-certificate-field=commonName".to_owned()));
+        assert!(!args.iter().any(|arg| arg.contains("response-cache-config")), "{args:?}");
+        assert!(refused[0].starts_with("spec.queryFrontend.queryRangeResponseCacheConfig: "), "{refused:?}");
     }
 
     #[test]

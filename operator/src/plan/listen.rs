@@ -1,14 +1,34 @@
-//! Where Thanos listens, read from the arguments that it gets in the end: a user may replace ours.
+//! Where Thanos listens and how it is spoken to, read from the arguments that it gets in the end: a user may replace
+//! ours.
 
 use std::{net::IpAddr, str::FromStr};
+
+use crds::names::pod;
 
 /// Where a Thanos container listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
     /// Its HTTP API, metrics and probes.
     pub http: Address,
+    /// What it wants of whoever asks there.
+    pub http_access: HttpAccess,
     /// Its StoreAPI; a query frontend has none.
     pub grpc: Option<Address>,
+    /// Whether TLS is spoken there.
+    pub grpc_tls: bool,
+}
+
+/// What somebody needs who asks over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpAccess {
+    /// Nothing.
+    Plain,
+    /// TLS.
+    Tls,
+    /// TLS, and a certificate.
+    ClientTls,
+    /// What a web configuration of the user says, which nobody reads here: perhaps TLS, perhaps a password.
+    Unread,
 }
 
 /// An address to listen on.
@@ -31,6 +51,9 @@ pub struct NotAnAddress;
 const HTTP_DEFAULT: Address = Address { port: 10902, loopback: false };
 const GRPC_DEFAULT: Address = Address { port: 10901, loopback: false };
 
+/// The flag with the web configuration.
+pub const HTTP_CONFIG: &str = "--http.config";
+
 // === impl Listen ===
 
 impl Listen {
@@ -40,7 +63,27 @@ impl Listen {
         let has_grpc = args.first().is_none_or(|program| program != "query-frontend");
         Self {
             http: address("--http-address", HTTP_DEFAULT),
+            http_access: HttpAccess::of(args),
             grpc: has_grpc.then(|| address("--grpc-address", GRPC_DEFAULT)),
+            grpc_tls: last(args, "--grpc-server-tls-cert").is_some_and(|path| !path.is_empty()),
+        }
+    }
+}
+
+// === impl HttpAccess ===
+
+impl HttpAccess {
+    /// Reads the arguments of a container.
+    pub fn of(args: &[String]) -> Self {
+        let file = |path: &'_ str| {
+            let name = path.strip_prefix(pod::HTTP_TLS_FOLDER)?.strip_prefix('/')?;
+            [(pod::HTTP_TLS_FILE, Self::Tls), (pod::HTTP_CLIENT_TLS_FILE, Self::ClientTls)]
+                .into_iter()
+                .find_map(|(own, access)| (own == name).then_some(access))
+        };
+        match last(args, HTTP_CONFIG) {
+            None | Some("") => Self::Plain,
+            Some(path) => file(path).unwrap_or(Self::Unread),
         }
     }
 }
@@ -79,7 +122,8 @@ pub fn route_prefix(args: &[String]) -> String {
     format!("/{}", prefix.trim_matches('/'))
 }
 
-fn last<'a>(args: &'a [String], name: &str) -> Option<&'a str> {
+/// The value of a flag as it counts.
+pub fn last<'a>(args: &'a [String], name: &str) -> Option<&'a str> {
     args.iter().rev().find_map(|arg| arg.strip_prefix(name)?.strip_prefix('='))
 }
 
@@ -132,6 +176,27 @@ mod tests {
         let listen = Listen::of(&args(&["query"]));
         assert_eq!((listen.http.port, listen.grpc.map(|grpc| grpc.port)), (10902, Some(10901)));
         assert_eq!(Listen::of(&args(&["query-frontend", "--http-address=:9090"])).grpc, None);
+    }
+
+    #[test]
+    fn how_it_is_spoken_to_is_told_by_the_web_configuration_that_it_gets() {
+        let access = |path: &str| HttpAccess::of(&args(&["query", &format!("--http.config={path}")]));
+        assert_eq!(HttpAccess::of(&args(&["query"])), HttpAccess::Plain);
+        assert_eq!(access(""), HttpAccess::Plain);
+        assert_eq!(access("/etc/thanos/http-tls/tls.yaml"), HttpAccess::Tls);
+        assert_eq!(access("/etc/thanos/http-tls/client-tls.yaml"), HttpAccess::ClientTls);
+        for path in
+            ["/etc/thanos/http-config/web-config.yaml", "/mine.yaml", "$(FILE)", "/etc/thanos/http-tls/x"]
+        {
+            assert_eq!(access(path), HttpAccess::Unread, "{path}");
+        }
+    }
+
+    #[test]
+    fn grpc_speaks_tls_with_a_certificate() {
+        let tls = |more: &[&str]| Listen::of(&args(&[&["query"], more].concat())).grpc_tls;
+        assert!(tls(&["--grpc-server-tls-cert=/a", "--grpc-server-tls-key=/b"]));
+        assert!(!tls(&[]) && !tls(&["--grpc-server-tls-cert="]));
     }
 
     #[test]

@@ -11,10 +11,12 @@ mod config_map;
 mod connections;
 mod deployment;
 mod disruption_budget;
+mod downstream;
 mod drain;
 mod duration;
 mod endpoints;
 mod error;
+mod flaws;
 mod frontend;
 mod frontend_args;
 mod go_number;
@@ -32,7 +34,9 @@ mod running;
 mod service;
 mod service_config;
 pub mod service_monitor;
+mod serving;
 mod summary;
+mod tenancy;
 mod thanos_args;
 mod together;
 
@@ -41,12 +45,13 @@ use std::sync::Arc;
 use crds::{
     ThanosQuery,
     query_frontend::QueryFrontendSpec,
+    server::Scheme,
     service_discovery::{DiscoveryMode, Resolve},
 };
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Service, ServiceAccount},
+    core::v1::{ConfigMap, Service, ServiceAccount, VolumeMount},
     policy::v1::PodDisruptionBudget,
     rbac::v1::{Role, RoleBinding},
 };
@@ -70,6 +75,7 @@ pub use thanos_args::{endpoint_flag, names_endpoint};
 
 use config_map::Written;
 use endpoints::{next_to_go, with_missing_pods};
+use listen::HttpAccess;
 use removal::{Guarded, guarded};
 
 use crate::{
@@ -185,8 +191,11 @@ pub fn plan(
     let document = config_maps.wanted.as_ref().and_then(DocumentId::of);
     let args = query_args::query_args(query, &said, &endpoints.flags);
     let listen = listen::Listen::of(&args.args);
+    let serving = serving::Serving::of_queriers(&query.spec);
+    let scheme = serving.scheme(&args.args);
     told.problems.extend(args.refused);
     told.remarks.extend(args.remarks);
+    told.flaws.extend(flaws::flaw(Layer::Querier, image.version));
     if delivery == Delivery::Flags && query.spec.service_discovery.resolve == Resolve::EndpointSlice {
         told.remarks.push(SLICES_AS_FLAGS.to_owned());
     }
@@ -207,23 +216,25 @@ pub fn plan(
         config,
         version: image.version,
         tls_folders: connections.folders(),
-        http: listen.http,
+        http: (listen.http_access == HttpAccess::Plain).then_some(listen.http),
         route_prefix: &prefix,
     };
     let sidecars = match delivery {
         Delivery::Agent { api } => vec![agent.container(api, &endpoints.flags)],
         Delivery::Kubelet | Delivery::Flags => vec![],
     };
-    let mut thanos = querier::container(&workload, &image, delivery, &args.args, &listen);
-    let mut volumes = agent.volumes(delivery);
-    if connections.mounts_something() {
-        thanos.volume_mounts.get_or_insert_default().extend(connections.mounts());
-        volumes.extend(connections.volumes());
-    }
+    let files = serving.files();
+    let mounts: Vec<_> = files.mounts.into_iter().chain(connections.mounts()).collect();
     let pod = pod::Pod {
-        thanos,
+        thanos: querier::container(&workload, &image, delivery, &args.args, &listen, &mounts),
         sidecars,
-        volumes,
+        volumes: agent
+            .volumes(delivery)
+            .into_iter()
+            .chain(files.volumes)
+            .chain(connections.volumes())
+            .collect(),
+        annotations: files.annotations,
         drain_seconds: drain::drain_seconds(&args.args, &[drain::HTTP_GRACE, drain::GRPC_GRACE]),
         has_sleep: known.cluster.has_sleep(),
     };
@@ -235,14 +246,18 @@ pub fn plan(
         service_account: access::service_account(&workload),
         service: service::headless(&workload, &listen, &mut told.problems),
         disruption_budget: disruption_budget::disruption_budget(&workload, &replicas),
-        monitor: monitor::monitor(&workload),
+        monitor: monitor::monitor(&workload, scheme),
         deployment: Some(deployment::deployment(&workload, template, &replicas, &inputs)),
     };
 
     let frontend = query.spec.query_frontend.as_ref().and_then(|spec| {
-        let asked = Asked { names: &names, queriers: &listen, prefix: &prefix, image: &image };
+        let asked = Asked { names: &names, queriers: &listen, scheme, prefix: &prefix, image: &image };
         frontend_plan(query, spec, &asked, known, config, &mut told)
     });
+    if query.spec.query_frontend.is_none() {
+        let around = tenancy::Surroundings { queriers: listen.http_access, frontend: None, asks_own: false };
+        tenancy::tell(query.spec.tenancy.as_ref(), &around, &mut told.problems, &mut told.remarks);
+    }
     let balanced = wants_balanced(query, known, frontend.is_some()).then(|| names.check_long());
     let balanced = match balanced {
         None => None,
@@ -277,6 +292,8 @@ pub fn plan(
             problems: told.problems,
             unsupported: told.unsupported,
             remarks: told.remarks,
+            flaws: told.flaws,
+            reads_thanos: listen.http_access == HttpAccess::Plain,
             query_service_problem: told.query_service,
             selector: selector.join(","),
         },
@@ -311,6 +328,7 @@ struct Told {
     problems: Vec<String>,
     unsupported: Vec<String>,
     remarks: Vec<String>,
+    flaws: Vec<String>,
     query_service: Option<String>,
 }
 
@@ -318,6 +336,7 @@ struct Told {
 struct Asked<'a> {
     names: &'a Names,
     queriers: &'a listen::Listen,
+    scheme: Option<Scheme>,
     prefix: &'a str,
     image: &'a Image,
 }
@@ -336,17 +355,26 @@ fn frontend_plan(
         return None;
     }
     let workload = frontend::workload(query, asked.names, spec);
-    let url = match &known.query_service {
+    let choice = match &known.query_service {
         Some(Err(error)) => {
             told.query_service = Some(error.to_string());
-            known.running.frontend.downstream_url.clone()
+            None
         }
-        Some(Ok(choice)) => {
-            Some(frontend::downstream_url(choice, asked.names, asked.queriers, asked.prefix, config))
-        }
-        None => {
-            let own = QueryServiceChoice::Own;
-            Some(frontend::downstream_url(&own, asked.names, asked.queriers, asked.prefix, config))
+        Some(Ok(choice)) => Some(choice),
+        None => Some(&QueryServiceChoice::Own),
+    };
+    let queriers = downstream::Queriers {
+        // Whoever runs on with a URL that was found before asks as is said.
+        choice: choice.unwrap_or(&QueryServiceChoice::Own),
+        access: asked.queriers.http_access,
+        scheme: asked.scheme,
+    };
+    let downstream = downstream::Downstream::of(&queriers, spec.downstream_tls.as_ref());
+    let url = match choice {
+        None => known.running.frontend.downstream_url.clone(),
+        Some(choice) => {
+            let (names, prefix) = (asked.names, asked.prefix);
+            Some(frontend::downstream_url(choice, names, asked.queriers, prefix, downstream.scheme, config))
         }
     };
     let version = known.running.frontend_version(image::running_version(&asked.image.reference));
@@ -354,27 +382,54 @@ fn frontend_plan(
     let image = image.map_err(|error| told.problems.push(error.to_string())).ok();
     let replicas = known.running.frontend.replicas(spec.replicas);
     let version = image.as_ref().map_or(ThanosVersion::Unknown, |image| image.version);
-    let args = frontend_args::frontend_args(spec, version, url.as_deref().unwrap_or_default());
+    told.flaws.extend(flaws::flaw(Layer::Frontend, version));
+    let own_tenancy = query.spec.tenancy.as_ref().filter(|_| queriers.are_own());
+    let asked =
+        frontend_args::Asked { url: url.as_deref().unwrap_or_default(), downstream, tenancy: own_tenancy };
+    let args = frontend_args::frontend_args(spec, version, &asked);
     let listen = listen::Listen::of(&args.args);
     let listen = listen::Listen { grpc: None, ..listen };
+    let around = tenancy::Surroundings {
+        queriers: queriers.access,
+        frontend: Some((spec.tenancy.as_ref(), listen.http_access)),
+        asks_own: queriers.are_own(),
+    };
+    let serving = serving::Serving::of_frontend(spec);
+    let scheme = serving.scheme(&args.args);
     let deployment = image.zip(url).map(|(image, url)| {
         told.problems.extend(args.refused);
         told.remarks.extend(args.remarks);
+        let given = workload.common.additional_args.as_deref().unwrap_or_default();
+        let (problems, remarks) = (&mut told.problems, &mut told.remarks);
+        downstream.tell(&queriers, spec.downstream_tls.as_ref(), given, problems, remarks);
+        tenancy::tell(query.spec.tenancy.as_ref(), &around, problems, remarks);
+        let (own, more) = (serving.files(), downstream.files());
+        let mounts: Vec<VolumeMount> = own.mounts.into_iter().chain(more.mounts).collect();
+        let asked = frontend::Asked { url: &url, may_refuse: queriers.may_refuse(), mounts: &mounts };
+        let mut inputs = vec![image.reference.clone(), url.clone()];
+        // What else is said elsewhere about these pods, only where it is: the hashes of others stay as they were.
+        inputs.extend(queriers.may_refuse().then(|| "queriers may refuse".to_owned()));
+        inputs.extend(tenancy::inherited_header(spec.tenancy.as_ref(), own_tenancy));
         let pod = pod::Pod {
-            thanos: frontend::container(&workload, spec, &image, &args.args, &listen, &url),
+            thanos: frontend::container(&workload, spec, &image, &args.args, &listen, &asked),
             sidecars: vec![],
-            volumes: frontend::cache_volume(spec).into_iter().collect(),
+            volumes: frontend::cache_volume(spec)
+                .into_iter()
+                .chain(own.volumes)
+                .chain(more.volumes)
+                .collect(),
+            annotations: own.annotations,
             drain_seconds: drain::drain_seconds(&args.args, &[drain::HTTP_GRACE]),
             has_sleep: known.cluster.has_sleep(),
         };
         let template = pod.template(&workload, &mut told.problems);
-        deployment::deployment(&workload, template, &replicas, &[image.reference, url])
+        deployment::deployment(&workload, template, &replicas, &inputs)
     });
     Some(WorkloadPlan {
         service_account: access::service_account(&workload),
         service: service::frontend(&workload, &listen, &mut told.problems),
         disruption_budget: disruption_budget::disruption_budget(&workload, &replicas),
-        monitor: monitor::monitor(&workload),
+        monitor: monitor::monitor(&workload, scheme),
         deployment,
     })
 }

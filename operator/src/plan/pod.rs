@@ -24,6 +24,8 @@ pub struct Pod {
     pub sidecars: Vec<Container>,
     /// Volumes of both.
     pub volumes: Vec<Volume>,
+    /// Annotations of the pod, for its own files.
+    pub annotations: Vec<(String, String)>,
     /// How long Thanos may take to finish its queries.
     pub drain_seconds: i64,
     /// Whether the cluster knows how to sleep before a container is stopped.
@@ -42,7 +44,7 @@ const LONGEST_NAME: usize = 63;
 impl Pod {
     /// The template of `workload`; what of its wishes is left out is told in `problems`.
     pub fn template(self, workload: &Workload<'_>, problems: &mut Vec<String>) -> PodTemplateSpec {
-        let Self { mut thanos, sidecars, mut volumes, drain_seconds, has_sleep } = self;
+        let Self { mut thanos, sidecars, mut volumes, annotations: own, drain_seconds, has_sleep } = self;
         let common = workload.common;
         let mut additions = Additions { section: workload.layer.field(), problems };
 
@@ -109,7 +111,9 @@ impl Pod {
             dns_config: Some(dns(common.dns_config.clone().unwrap_or_default())),
             ..PodSpec::default()
         };
-        let annotations = common.pod_annotations.clone().filter(|annotations| !annotations.is_empty());
+        let mut annotations = common.pod_annotations.clone().unwrap_or_default();
+        annotations.extend(own);
+        let annotations = Some(annotations).filter(|annotations| !annotations.is_empty());
         PodTemplateSpec {
             metadata: Some(ObjectMeta {
                 labels: Some(workload.pod_labels()),
@@ -308,7 +312,14 @@ mod tests {
         };
         let sidecar = Container { name: pod::AGENT_CONTAINER.to_owned(), ..Container::default() };
         let volumes = vec![Volume { name: "sd".to_owned(), ..Volume::default() }];
-        let pod = Pod { thanos, sidecars: vec![sidecar], volumes, drain_seconds: 240, has_sleep: true };
+        let pod = Pod {
+            thanos,
+            sidecars: vec![sidecar],
+            volumes,
+            annotations: vec![],
+            drain_seconds: 240,
+            has_sleep: true,
+        };
         let mut problems = Vec::new();
         let template = pod.template(&Workload::queriers(&query, &names), &mut problems);
         (template, problems)

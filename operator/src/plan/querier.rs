@@ -1,13 +1,19 @@
-//! The querier's container: ports and probes follow the addresses that Thanos really listens on.
+//! The querier's container: ports and probes follow the addresses that Thanos really listens on, and what it wants of
+//! whoever asks there.
 
 use crds::names::pod;
 use k8s_openapi::{
-    api::core::v1::{Container, ContainerPort, GRPCAction, HTTPGetAction, Probe},
+    api::core::v1::{
+        Container, ContainerPort, GRPCAction, HTTPGetAction, Probe, TCPSocketAction, VolumeMount,
+    },
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use sd_agent::{Feature, ThanosVersion};
 
-use super::{Delivery, Image, Workload, agent, listen::Listen};
+use super::{
+    Delivery, Image, Workload, agent,
+    listen::{HttpAccess, Listen},
+};
 
 /// Up to 0.39 Thanos answers ready at once but has its stores only after its first tick, at 5 s.
 const FIRST_STORES_SECONDS: i32 = 12;
@@ -19,8 +25,10 @@ pub fn container(
     delivery: Delivery,
     args: &[String],
     listen: &Listen,
+    more_mounts: &[VolumeMount],
 ) -> Container {
-    let has_file = delivery != Delivery::Flags;
+    let file = (delivery != Delivery::Flags).then(|| agent::mount(pod::FILE_VOLUME, pod::FILE_FOLDER, true));
+    let mounts: Vec<VolumeMount> = file.into_iter().chain(more_mounts.iter().cloned()).collect();
     let mut ports = Vec::new();
     ports.extend(listen.grpc.map(|address| container_port(pod::GRPC_PORT_NAME, address.port)));
     ports.push(container_port(pod::HTTP_PORT_NAME, listen.http.port));
@@ -42,7 +50,7 @@ pub fn container(
             probe.period_seconds = Some(30);
             probe.failure_threshold = Some(4);
         }),
-        volume_mounts: has_file.then(|| vec![agent::mount(pod::FILE_VOLUME, pod::FILE_FOLDER, true)]),
+        volume_mounts: (!mounts.is_empty()).then_some(mounts),
         ..thanos_container(workload, image)
     }
 }
@@ -83,8 +91,12 @@ pub fn container_port(name: &str, number: u16) -> ContainerPort {
 pub enum Probes {
     /// Over HTTP.
     Http,
-    /// By gRPC's own health service, which follows the same state.
+    /// Over HTTPS; the kubelet checks no certificate, and has none of its own.
+    Https,
+    /// By gRPC's own health service, which follows the same state. The kubelet speaks it without TLS only.
     Grpc(u16),
+    /// Whether the port of this name is open. From 0.40 that of gRPC opens when Thanos is ready.
+    Tcp(&'static str),
     /// Not at all.
     None,
 }
@@ -94,10 +106,14 @@ pub enum Probes {
 impl Probes {
     /// For a Thanos that listens so.
     pub fn of(listen: &Listen) -> Self {
-        match listen.grpc {
-            _ if !listen.http.loopback => Self::Http,
-            Some(grpc) if !grpc.loopback => Self::Grpc(grpc.port),
-            _ => Self::None,
+        let grpc = listen.grpc.filter(|grpc| !grpc.loopback);
+        match (listen.http_access, grpc) {
+            (HttpAccess::Plain, _) if !listen.http.loopback => Self::Http,
+            (HttpAccess::Tls, _) if !listen.http.loopback => Self::Https,
+            (_, Some(grpc)) if !listen.grpc_tls => Self::Grpc(grpc.port),
+            (_, Some(_)) => Self::Tcp(pod::GRPC_PORT_NAME),
+            (_, None) if !listen.http.loopback => Self::Tcp(pod::HTTP_PORT_NAME),
+            (_, None) => Self::None,
         }
     }
 
@@ -105,11 +121,18 @@ impl Probes {
     pub fn probe(self, path: &str, set: impl FnOnce(&mut Probe)) -> Option<Probe> {
         let mut probe = Probe { timeout_seconds: Some(1), ..Probe::default() };
         match self {
-            Self::Http => {
+            Self::Http | Self::Https => {
                 probe.http_get = Some(HTTPGetAction {
                     path: Some(path.to_owned()),
                     port: IntOrString::String(pod::HTTP_PORT_NAME.to_owned()),
+                    scheme: (self == Self::Https).then(|| "HTTPS".to_owned()),
                     ..HTTPGetAction::default()
+                });
+            }
+            Self::Tcp(port) => {
+                probe.tcp_socket = Some(TCPSocketAction {
+                    port: IntOrString::String(port.to_owned()),
+                    ..TCPSocketAction::default()
                 });
             }
             Self::Grpc(port) => {
@@ -124,4 +147,39 @@ impl Probes {
 
 fn ready_delay(version: ThanosVersion) -> Option<i32> {
     (!version.supports(Feature::ReadyAfterDiscovery)).then_some(FIRST_STORES_SECONDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kubelet_asks_in_the_best_way_that_it_can() {
+        let probes = |args: &[&str]| {
+            Probes::of(&Listen::of(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>()))
+        };
+        let (tls, clients) = (
+            "--http.config=/etc/thanos/http-tls/tls.yaml",
+            "--http.config=/etc/thanos/http-tls/client-tls.yaml",
+        );
+        let (own, local) = ("--http.config=/mine.yaml", "--http-address=127.0.0.1:9090");
+        let (grpc_tls, grpc_local) = ("--grpc-server-tls-cert=/a", "--grpc-address=127.0.0.1:1");
+        for (args, expected) in [
+            (&["query"][..], Probes::Http),
+            (&["query", grpc_tls], Probes::Http),
+            (&["query", tls, grpc_tls], Probes::Https),
+            (&["query", clients], Probes::Grpc(10901)),
+            (&["query", own], Probes::Grpc(10901)),
+            (&["query", local], Probes::Grpc(10901)),
+            (&["query", own, grpc_tls], Probes::Tcp("grpc")),
+            (&["query", local, grpc_tls], Probes::Tcp("grpc")),
+            (&["query", own, grpc_local], Probes::Tcp("http")),
+            (&["query", local, grpc_local], Probes::None),
+            (&["query-frontend", tls], Probes::Https),
+            (&["query-frontend", clients], Probes::Tcp("http")),
+            (&["query-frontend", own], Probes::Tcp("http")),
+        ] {
+            assert_eq!(probes(args), expected, "{args:?}");
+        }
+    }
 }

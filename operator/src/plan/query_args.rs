@@ -9,6 +9,9 @@ use super::{
     additional_args::merge,
     arg::Arg,
     connections::keep_tls_1_2,
+    flaws::METRICS_FAIL,
+    serving::Serving,
+    tenancy::querier_args,
     thanos_args::{Program, ThanosArgs, endpoint_flag},
 };
 
@@ -30,6 +33,10 @@ pub fn query_args(query: &ThanosQuery, said: &Said<'_>, flags: &[Flag]) -> Thano
     }
     let labels = query.spec.replica_labels.iter();
     args.extend(labels.map(|label| Arg::value("--query.replica-label", label).of("spec.replicaLabels")));
+    let mut refused = Vec::new();
+    args.extend(Serving::of_queriers(&query.spec).args(version, &mut refused));
+    args.extend(querier_args(query.spec.tenancy.as_ref()));
+    args.extend(connection_labels(version));
     args.extend(
         flags.iter().map(|flag| Arg::value(endpoint_flag(flag.endpoint_type), flag.address.to_string())),
     );
@@ -39,7 +46,9 @@ pub fn query_args(query: &ThanosQuery, said: &Said<'_>, flags: &[Flag]) -> Thano
     let mut merged = merge(Program::Query, version, args, FIELD, given);
     let more = keep_tls_1_2(version, |name| merged.args.iter().any(|arg| arg.name() == name));
     merged.args.extend(more);
-    merged.into_args(Program::Query)
+    let merged = merged.into_args(Program::Query);
+    refused.extend(merged.refused);
+    ThanosArgs { refused, ..merged }
 }
 
 fn fixed(query: &ThanosQuery) -> Vec<Arg> {
@@ -97,6 +106,15 @@ fn telemetry(query: &ThanosQuery) -> Vec<Arg> {
         values.iter().flatten().map(move |value| Arg::value(name, value).of(field))
     })
     .collect()
+}
+
+/// With the address among the labels no two connections are the same.
+fn connection_labels(version: ThanosVersion) -> Vec<Arg> {
+    if version != METRICS_FAIL {
+        return vec![];
+    }
+    let labels = ["external_labels", "store_type", "ip_port"];
+    labels.map(|label| Arg::value("--query.conn-metric.label", label)).into()
 }
 
 fn file(query: &ThanosQuery, version: ThanosVersion, delivery: Delivery) -> Vec<Arg> {
@@ -256,6 +274,62 @@ mod tests {
         assert!(refused[0].starts_with("spec.webConfig.externalPrefix: "), "{refused:?}");
         let with_route = of("webConfig: {externalPrefix: 'https://a.example/b', routePrefix: /}");
         assert!(with_route.refused.is_empty(), "{:?}", with_route.refused);
+    }
+
+    #[test]
+    fn server_and_tenancy_are_flags_and_a_flag_of_the_user_replaces_theirs() {
+        let spec = "server: {grpcTls: {certificate: {secretName: a}}, httpTls: {certificate: {secretName: a}}}, \
+                    tenancy: {enforce: true, header: X-Team}";
+        let args = of(spec).args;
+        assert_eq!(
+            args[12..17],
+            [
+                "--grpc-server-tls-cert=/etc/thanos/grpc-tls/tls.crt",
+                "--grpc-server-tls-key=/etc/thanos/grpc-tls/tls.key",
+                "--http.config=/etc/thanos/http-tls/tls.yaml",
+                "--query.enforce-tenancy",
+                "--query.tenant-header=X-Team",
+            ]
+        );
+        let ThanosArgs { args, remarks, .. } =
+            of(&format!("{spec}, additionalArgs: [--http.config=/mine.yaml, --query.tenant-header=X-Own]"));
+        assert!(
+            args.contains(&"--http.config=/mine.yaml".to_owned())
+                && args[16] == "--query.tenant-header=X-Own"
+        );
+        assert_eq!(
+            remarks,
+            [
+                "spec.additionalArgs: --http.config=/mine.yaml: replaces --http.config=/etc/thanos/http-tls/tls.yaml of spec.server.httpTls",
+                "spec.additionalArgs: --query.tenant-header=X-Own: replaces --query.tenant-header=X-Team of spec.tenancy.header",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_version_of_tls_that_a_release_cannot_choose_is_refused_with_its_field() {
+        let spec = "server: {grpcTls: {certificate: {secretName: a}, minVersion: TLS12}}";
+        let ThanosArgs { args, refused, .. } = args(spec, "v0.36.1", AGENT, &[]);
+        assert!(!args.iter().any(|arg| arg.contains("min-version")), "{args:?}");
+        assert!(
+            refused[0].starts_with("spec.server.grpcTls.minVersion: ") && refused[0].contains("from v0.37"),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn only_0_41_0_counts_its_connections_by_address() {
+        let labels = |version: &str| -> Vec<String> {
+            let args = args("", version, AGENT, &[]).args;
+            args.iter()
+                .filter_map(|arg| arg.strip_prefix("--query.conn-metric.label="))
+                .map(str::to_owned)
+                .collect()
+        };
+        assert_eq!(labels("v0.41.0"), ["external_labels", "store_type", "ip_port"]);
+        for version in ["v0.40.1", "v0.42.0", "unknown"] {
+            assert!(labels(version).is_empty(), "{version}");
+        }
     }
 
     #[test]

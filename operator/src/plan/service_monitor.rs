@@ -55,6 +55,52 @@ pub struct ScrapedPort {
     /// When a scrape is given up; none: as Prometheus is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrape_timeout: Option<String>,
+    /// `https`; none: `http`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<String>,
+    /// How TLS is spoken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_config: Option<ScrapeTls>,
+}
+
+/// How Prometheus speaks TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScrapeTls {
+    /// Who has to have signed the server's certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<TlsFile>,
+    /// The certificate to show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert: Option<TlsFile>,
+    /// Its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_secret: Option<KeyOfSecret>,
+    /// The name that the server's certificate has to be for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// Whether the server's certificate is not checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub insecure_skip_verify: Option<bool>,
+}
+
+/// Where a file of TLS comes from; others than Secrets are not written here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct TlsFile {
+    /// A key of a Secret.
+    #[serde(default)]
+    pub secret: KeyOfSecret,
+}
+
+/// A key of a Secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct KeyOfSecret {
+    /// Name of the Secret.
+    #[serde(default)]
+    pub name: String,
+    /// The key.
+    #[serde(default)]
+    pub key: String,
 }
 
 #[cfg(test)]

@@ -33,6 +33,10 @@ pub struct Summary {
     pub unsupported: Vec<String>,
     /// Parts of the spec that work otherwise than it seems.
     pub remarks: Vec<String>,
+    /// Faults of the releases that run, each with field and remedy.
+    pub flaws: Vec<String>,
+    /// Whether the agents can read what Thanos tells over HTTP: not with TLS, nor with a password.
+    pub reads_thanos: bool,
     /// Why it is not known which queriers the frontend shall ask.
     pub query_service_problem: Option<String>,
     /// The labels that select the querier pods, as one text.
@@ -112,6 +116,8 @@ impl Summary {
             problems: vec![],
             unsupported: vec![],
             remarks: vec![],
+            flaws: vec![],
+            reads_thanos: true,
             query_service_problem: None,
             selector: "a=b".into(),
         }

@@ -27,6 +27,7 @@ const LABELS_SPLIT: &str = "--labels.split-interval";
 const LABELS_CACHE: &str = "--labels.response-cache-config";
 const TENANT_HEADER: &str = "--query-frontend.tenant-header";
 const DEFAULT_TENANT_HEADER: &str = "THANOS-TENANT";
+const TENANT_CERTIFICATE: &str = "--query-frontend.tenant-certificate-field";
 const ORG_ID_HEADER: &str = "--query-frontend.org-id-header";
 
 /// Leaves out or changes what would end `program`.
@@ -44,6 +45,7 @@ pub fn settle(merged: &mut Merged, program: Program) {
             split_with_cache(merged, SPLIT, RANGE_CACHE);
             split_with_cache(merged, LABELS_SPLIT, LABELS_CACHE);
             org_id_header(merged);
+            certificate_with_cache(merged);
         }
     }
 }
@@ -170,6 +172,25 @@ fn org_id_header(merged: &mut Merged) {
             ORG_ID_HEADER,
             &format!("Thanos does not start with it and {TENANT_HEADER}; keep only the latter"),
         );
+    }
+}
+
+/// A cache keeps its answers apart by request headers, not by certificates: one tenant would get what was cached for
+/// another.
+fn certificate_with_cache(merged: &mut Merged) {
+    if merged.value(TENANT_CERTIFICATE).is_none_or(str::is_empty) {
+        return;
+    }
+    for cache in [RANGE_CACHE, LABELS_CACHE] {
+        for name in [cache.to_owned(), format!("{cache}-file")] {
+            merged.refuse(
+                &name,
+                &format!(
+                    "with {TENANT_CERTIFICATE} one tenant would get what Thanos cached for another; take the tenant \
+                     from a header, or do without a cache"
+                ),
+            );
+        }
     }
 }
 

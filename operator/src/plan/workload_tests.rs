@@ -104,6 +104,64 @@ fn a_frontend_of_queriers_below_a_path_is_ready_when_it_is_alive_from_0_39() {
 }
 
 #[test]
+fn a_frontend_of_queriers_that_may_want_a_password_is_ready_when_it_is_alive_from_0_39() {
+    let ready = |spec: &str| {
+        let frontend = pods(&planned(spec)).remove(1).containers.remove(0);
+        frontend.readiness_probe.expect("a probe").http_get.expect("HTTP").path.expect("a path")
+    };
+    let config = "server: {httpConfig: {secretName: web, scheme: HTTP}}, queryFrontend: {}";
+    assert_eq!(ready(config), "/-/healthy");
+    assert_eq!(ready(&format!("version: v0.38.0, {config}")), "/-/ready");
+    assert_eq!(ready("additionalArgs: [--http.config=/mine.yaml], queryFrontend: {}"), "/-/healthy");
+}
+
+#[test]
+fn what_a_user_says_about_http_in_additional_args_counts_as_much_as_the_fields() {
+    let plan = planned(
+        "additionalArgs: [--http.config=/mine.yaml], serviceMonitor: {}, queryFrontend: {downstreamTls: {}}",
+    );
+    assert!(!plan.summary.reads_thanos);
+    let pods = pods(&plan);
+    assert!(pods[0].containers[0].readiness_probe.as_ref().is_some_and(|probe| probe.grpc.is_some()));
+    let agent = pods[0].init_containers.as_ref().expect("an agent")[0].args.clone().expect("args").join(" ");
+    assert!(!agent.contains("--thanos-metrics-url") && !agent.contains("--thanos-stores-url"), "{agent}");
+    // Nobody can see whether it is TLS; that something is said about TLS tells it.
+    let frontend = pods[1].containers[0].args.clone().expect("args").join(" ");
+    assert!(frontend.contains("downstream-url=https://thanos-query-global-balanced."), "{frontend}");
+    let plain = planned("queryFrontend: {downstreamTls: {}}");
+    assert!(
+        plain
+            .summary
+            .remarks
+            .iter()
+            .any(|own| own.starts_with("spec.queryFrontend.downstreamTls: has no effect"))
+    );
+}
+
+#[test]
+fn what_is_said_elsewhere_about_the_pods_of_a_frontend_is_an_input_of_theirs() {
+    let inputs = |spec: &str| {
+        let deployment = planned(spec).frontend.expect("a frontend").deployment.expect("a Deployment");
+        deployment.metadata.annotations.expect("annotations")["operator.thanos.io/template-inputs"].clone()
+    };
+    let plain = inputs("queryFrontend: {}");
+    assert_eq!(
+        inputs("tenancy: {enforce: true}, queryFrontend: {}"),
+        plain,
+        "the frontend has nothing of it"
+    );
+    let certificate = "{certificate: {secretName: a}}";
+    for spec in [
+        "tenancy: {header: X-Team}".to_owned(),
+        format!("server: {{httpTls: {certificate}}}"),
+        "server: {httpConfig: {secretName: a, scheme: HTTP}}".to_owned(),
+    ] {
+        assert_ne!(inputs(&format!("{spec}, queryFrontend: {{}}")), plain, "{spec}");
+    }
+    assert_eq!(inputs(&format!("server: {{grpcTls: {certificate}}}, queryFrontend: {{}}")), plain);
+}
+
+#[test]
 fn a_frontend_without_a_version_follows_the_queriers_as_long_as_both_run_the_same() {
     let running = |querier: Option<&str>, frontend: Option<&str>| {
         let workload = |version: Option<&str>| RunningWorkload {

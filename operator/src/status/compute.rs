@@ -203,6 +203,9 @@ fn warnings(
                        spec.version. Until then only what every release understands is used";
         all.push(warning(conditions::VERSION_UNKNOWN, reasons::VERSION_UNKNOWN, message.to_owned()));
     }
+    if !summary.flaws.is_empty() {
+        all.push(warning(conditions::VERSION_FLAWED, reasons::FIXED_IN_NEWER, summary.flaws.join("; ")));
+    }
     if !discovery.out_of_reach.is_empty() {
         let message = discovery.out_of_reach.join("; ");
         all.push(warning(conditions::NAMESPACES_OUT_OF_REACH, reasons::FORBIDDEN, message));

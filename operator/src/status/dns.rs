@@ -9,7 +9,7 @@ use sd_agent::{Address, DnsFailing};
 
 use super::{
     agents::AgentAnswers,
-    conditions::{Wanted, warning},
+    conditions::{Verdict, Wanted, warning},
 };
 use crate::plan::Summary;
 
@@ -21,13 +21,16 @@ const LONGEST: usize = 300;
 
 const CONSEQUENCE: &str = "until this succeeds, Thanos may keep addresses that were removed";
 
+const NOT_KNOWN: &str = "whether look-ups fail is not known: Thanos tells it in its metrics, which the agents cannot \
+                         read over TLS or with a password. While one fails, Thanos may keep addresses that were removed";
+
 /// Where one address fails.
 struct Seen<'a> {
     pods: usize,
     error: &'a str,
 }
 
-/// The condition; none while nothing fails, and while no endpoint is looked up.
+/// The condition; none while nothing fails, and while no endpoint is looked up. Unknown when nobody can tell.
 pub fn dns_failing(summary: &Summary, agents: &AgentAnswers) -> Option<Wanted> {
     if !summary.has_agents() {
         return None;
@@ -52,7 +55,15 @@ pub fn dns_failing(summary: &Summary, agents: &AgentAnswers) -> Option<Wanted> {
     let named: Vec<(&str, &Seen<'_>)> =
         seen.iter().filter_map(|(address, seen)| Some(((*address)?, seen))).collect();
     let message = match (&named[..], seen.get(&None)) {
-        ([], None) => return None,
+        ([], None) if summary.reads_thanos || names.is_empty() => return None,
+        ([], None) => {
+            return Some(Wanted {
+                type_: conditions::DNS_FAILING,
+                status: Verdict::Unknown,
+                reason: reasons::METRICS_NOT_READ,
+                message: NOT_KNOWN.to_owned(),
+            });
+        }
         ([], Some(Seen { pods: some, .. })) => format!(
             "Thanos counts failed look-ups in {some} of {pods} pods, and no name fails when it is looked up from \
              there; {CONSEQUENCE}. See the logs of Thanos and of the DNS server"
@@ -147,6 +158,19 @@ mod tests {
         let both = message(&["dns+a.b:1"], &[&[&unnamed, &failing("dns+a.b:1", "SERVFAIL")]]);
         assert!(both.expect("told").starts_with("look-up fails: dns+a.b:1"));
         assert_eq!(message(&["plain.b:1"], &[&[&unnamed]]), None);
+    }
+
+    #[test]
+    fn where_the_agents_cannot_read_metrics_it_is_unknown_unless_a_pod_says_otherwise() {
+        let unread = |addresses: &[&str]| Summary { reads_thanos: false, ..summary(addresses) };
+        let status = |summary: &Summary, pods: Vec<Vec<DnsFailing>>| {
+            dns_failing(summary, &AgentAnswers::of_failing(pods)).map(|wanted| wanted.status)
+        };
+        assert_eq!(status(&unread(&["dns+a.b:1"]), vec![vec![]]), Some(Verdict::Unknown));
+        assert_eq!(status(&unread(&["plain.b:1"]), vec![vec![]]), None, "nothing is looked up");
+        // A pod of the template before, which can be read.
+        let failing = vec![vec![failing("dns+a.b:1", "SERVFAIL")], vec![]];
+        assert_eq!(status(&unread(&["dns+a.b:1"]), failing), Some(Verdict::True));
     }
 
     #[test]

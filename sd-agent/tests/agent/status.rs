@@ -96,6 +96,22 @@ async fn what_thanos_serves_of_the_file_is_told_and_what_it_does_not_list_is_mis
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_thanos_that_nobody_can_ask_nothing_is_claimed() {
+    let (api, pod) = (FakeApi::start().await, Pod::new());
+    api.put(&payload_of(1, &of(&["a.demo.svc:1", "dns+b.demo.svc:1"])));
+    let agent = pod.start(Some(&api), &[]).await;
+    agent.applied(1).await;
+    let metrics = agent.metrics().await;
+    let claims =
+        ["sd_agent_thanos_up", "sd_agent_thanos_missing", "sd_agent_thanos_stores", "sd_agent_dns_failing"];
+    let claimed: Vec<&str> =
+        metrics.lines().filter(|line| claims.iter().any(|claim| line.starts_with(claim))).collect();
+    assert!(claimed.is_empty(), "{claimed:?}");
+    agent.reported("nothing of Thanos", |report| report.thanos.is_none()).await;
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thanos_that_lists_no_stores_is_told_with_the_reason_and_the_file_goes_on() {
     let (address, _) = thanos(&[]).await;
     let elsewhere = format!("--thanos-stores-url=http://{address}/api/v1/stores");

@@ -24,7 +24,7 @@ use super::Case;
 use crate::{
     cluster::paths,
     fixtures::{
-        Queriers, Store, StoreService, Workload, World, eventually,
+        Authority, Queriers, Store, StoreService, Workload, World, eventually,
         http::{escape, get},
         queriers::FOLLOW,
         shape::missing,
@@ -58,6 +58,9 @@ async fn everything(world: World) -> Result<()> {
     // In the sample TLS is for all that do not say this.
     let plaintext = StoreService::of("a").annotation(TLS, NO_TLS);
     world.store(Store::new("a").behind(plaintext)).await?;
+    // The sample says how to make this one.
+    let authority = Authority::new("e2e")?;
+    authority.keep(&world, "everything-tls", &authority.issue(&["everything.example.org"])?).await?;
     let mut objects = sample(&world)?;
     world.apply_all(&objects).await?;
     let queriers = Queriers::of(&world, NAME);

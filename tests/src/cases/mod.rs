@@ -40,6 +40,7 @@ mod removals;
 mod replicas;
 pub mod run;
 mod schema;
+mod server_tls;
 mod service_monitor;
 mod stories;
 mod strict;
@@ -73,6 +74,7 @@ pub fn all() -> Vec<Case> {
         unreadable::cases(),
         kitchen_sink::cases(),
         frontend::cases(),
+        server_tls::cases(),
         upgrade::cases(),
         adoption::cases(),
         replicas::cases(),

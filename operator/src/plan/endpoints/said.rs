@@ -127,9 +127,24 @@ mod tests {
     /// Whether it is a flag in 0.42 and in 0.41, each with a file, and in mode Flags.
     fn is_flag(endpoint: &Endpoint) -> [bool; 3] {
         let (new, old) = (ThanosVersion::new(0, 42, 4), ThanosVersion::new(0, 41, 0));
-        let file = Delivery::Agent { api: true };
-        [(new, file), (old, file), (new, Delivery::Flags)]
-            .map(|(version, delivery)| flag(endpoint, version, delivery).is_some())
+        [(new, FILE), (old, FILE), (new, Delivery::Flags)].map(|(version, delivery)| {
+            let connections = Connections::default();
+            let said = Said { connections: &connections, version, delivery, types_in_file: false };
+            flag(endpoint, &said).is_some()
+        })
+    }
+
+    const FILE: Delivery = Delivery::Agent { api: true };
+
+    #[test]
+    fn in_mode_file_all_what_has_a_type_is_in_the_file_and_no_flag() {
+        let connections = Connections::default();
+        let version = ThanosVersion::new(0, 42, 4);
+        let said = Said { connections: &connections, version, delivery: FILE, types_in_file: true };
+        let strict = typed(flagged(EndpointType::Strict, "s.demo.svc:1"));
+        assert!(strict.in_file().typed && flag(&strict, &said).is_none());
+        let looked_up = typed(flagged(EndpointType::GroupStrict, "dns+s.demo.svc:1"));
+        assert!(!looked_up.in_file().typed, "Thanos refuses a file with this");
     }
 
     #[test]
@@ -147,7 +162,10 @@ mod tests {
         let group =
             saying(flagged(EndpointType::Group, "dns+s.demo.svc:1"), &Connection::AsFlags, Some("{}"));
         assert_eq!(is_flag(&group), [false, false, true]);
-        assert!(flag(&group, ThanosVersion::new(0, 39, 2), Delivery::Agent { api: true }).is_some());
+        let connections = Connections::default();
+        let version = ThanosVersion::new(0, 39, 2);
+        let said = Said { connections: &connections, version, delivery: FILE, types_in_file: false };
+        assert!(flag(&group, &said).is_some());
         assert!(group.in_file().typed);
     }
 
