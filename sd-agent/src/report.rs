@@ -13,6 +13,9 @@ pub struct Report {
     pub thanos_version: String,
     /// Addresses that this pod's Thanos has as flags.
     pub flagged: Vec<String>,
+    /// Arguments that this agent is too old for and does without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored_arguments: Vec<String>,
     /// The API watch.
     pub api: SourceReport,
     /// The mounted ConfigMap.
@@ -97,6 +100,9 @@ pub struct Applied {
     pub endpoints: usize,
     /// Endpoints in the file: the document's, less those that are flags.
     pub in_file: usize,
+    /// Endpoints of the document that the file lacks because this agent is too old for them.
+    #[serde(default)]
+    pub too_new: usize,
     /// Where it came from: `api`, `mount` or `state` (kept over a restart of the agent).
     pub source: String,
     /// When the rename was done, by this node's clock.
