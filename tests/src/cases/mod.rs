@@ -20,6 +20,7 @@ mod agent_soak;
 mod agent_sources;
 mod agentless;
 mod agents;
+pub mod arguments;
 mod bad_input;
 mod case;
 pub mod differential;
@@ -54,6 +55,7 @@ pub fn all() -> Vec<Case> {
         ordinary::cases(),
         dns::cases(),
         differential::cases(),
+        arguments::cases(),
         strict::cases(),
         bad_input::cases(),
         handover::cases(),
