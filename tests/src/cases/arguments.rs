@@ -137,9 +137,11 @@ fn each_type(mirrors: &Mirrors) -> String {
     )
 }
 
-/// A group may be listed with its scheme.
+/// Without what a group and another spelling of an IPv4 address may have.
 fn bare(name: &str) -> String {
-    name.rsplit('/').next().unwrap_or(name).trim_start_matches("dns+").to_owned()
+    let address = name.rsplit('/').next().unwrap_or(name).trim_start_matches("dns+").to_ascii_lowercase();
+    let as_ipv6 = address.strip_prefix("[::ffff:").and_then(|rest| rest.split_once(']'));
+    as_ipv6.map(|(host, port)| format!("{host}{port}")).unwrap_or(address)
 }
 
 #[cfg(test)]
