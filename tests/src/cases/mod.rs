@@ -34,6 +34,7 @@ mod frontend;
 mod full_disk;
 mod handover;
 mod kitchen_sink;
+mod matrix;
 mod modes;
 mod namespaces;
 mod ordinary;
@@ -61,6 +62,7 @@ pub fn all() -> Vec<Case> {
         bad_input::cases(),
         handover::cases(),
         modes::cases(),
+        matrix::cases(),
         file_all::cases(),
         agents::cases(),
         agentless::cases(),
