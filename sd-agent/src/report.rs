@@ -134,3 +134,26 @@ pub struct Refused {
     /// When.
     pub at: Timestamp,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_of_an_older_and_of_a_newer_agent_can_be_read() {
+        let source = r#"{"up":true,"generation":7,"error":null}"#;
+        let of = |more: &str, of_applied: &str| {
+            format!(
+                r#"{{"applied":{{"generation":7,"sha256":"abc","endpoints":2,"inFile":2,"source":"api",
+                "appliedAt":"2026-11-23T00:00:00Z"{of_applied}}},"thanosVersion":"v0.42.4","flagged":[],
+                "api":{source},"mount":{source},"refused":null{more}}}"#
+            )
+        };
+        let read = |text: &str| serde_json::from_str::<Report>(text).expect("readable");
+        let older = read(&of("", ""));
+        assert_eq!(older.applied.as_ref().map(|applied| applied.too_new), Some(0));
+        assert_eq!(read(&of(r#","later":{"a":[1]}"#, r#","later":true"#)), older);
+        let newer = read(&of(r#","ignoredArguments":["--later=x"]"#, r#","tooNew":2"#));
+        assert_eq!(newer.applied.map(|applied| applied.too_new), Some(2));
+    }
+}
