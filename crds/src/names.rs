@@ -279,6 +279,8 @@ pub mod reasons {
     pub const DOCUMENT_REFUSED: &str = "DocumentRefused";
     /// Some pods have an older generation, and at least one of them cannot read the ConfigMap.
     pub const CANNOT_READ: &str = "CannotRead";
+    /// Every pod has the current generation, and at least one agent is too old for some of its endpoints.
+    pub const AGENT_TOO_OLD: &str = "AgentTooOld";
     /// Some pods did not answer, and all others have the current generation.
     pub const UNKNOWN: &str = "Unknown";
     /// There is no agent to ask: the kubelet delivers the file.

@@ -171,6 +171,13 @@ impl Address {
         };
         same_or_below && same_port
     }
+
+    /// Whether this address is looked up by SRV and `part` is one of the hosts that such a record has: one label longer.
+    pub fn is_whole_of(&self, part: &Self) -> bool {
+        let pod =
+            part.target().split_once('.').filter(|(_, whole)| whole.eq_ignore_ascii_case(self.target()));
+        self.lookup.finds_the_port() && pod.is_some()
+    }
 }
 
 impl FromStr for Address {
@@ -291,6 +298,18 @@ mod tests {
             assert!(text.parse::<Address>().is_err(), "{text:?} was accepted");
         }
         assert!(format!("{}:1", "a.".repeat(300)).parse::<Address>().is_err());
+    }
+
+    #[test]
+    fn an_srv_name_is_the_whole_of_the_hosts_just_below_it() {
+        let whole = address("dnssrv+_grpc._tcp.store.demo.svc.cluster.local");
+        assert!(whole.is_whole_of(&address("store-0.Store.demo.svc.cluster.local:10901")));
+        for other in
+            ["store.demo.svc.cluster.local:1", "a.b.store.demo.svc.cluster.local:1", "x.other.demo.svc:1"]
+        {
+            assert!(!whole.is_whole_of(&address(other)), "{other}");
+        }
+        assert!(!address("dns+thanos.example:1").is_whole_of(&address("eu.thanos.example:1")));
     }
 
     #[test]

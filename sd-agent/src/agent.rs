@@ -86,6 +86,13 @@ pub async fn run(args: RunArgs, mut parts: Parts, shutdown: impl Future<Output =
     if args.thanos_version.is_too_old() {
         tracing::warn!(thanos = %args.thanos_version, "this Thanos is older than any that was tested");
     }
+    if !args.ignored.is_empty() {
+        let arguments = args.ignored.join(" ");
+        tracing::warn!(
+            arguments,
+            "does without arguments that it does not know: it is older than the operator"
+        );
+    }
     let listener = parts.listener.take();
     let pages = http::serve(args.listen, listener, Arc::clone(&board));
     let work = work(args, parts, board);
@@ -101,6 +108,7 @@ pub fn new_board(args: &RunArgs) -> Arc<Board> {
     Arc::new(Board::new(Report {
         thanos_version: args.thanos_version.to_string(),
         flagged: args.flagged.iter().map(ToString::to_string).collect(),
+        ignored_arguments: args.ignored.clone(),
         ..Report::default()
     }))
 }

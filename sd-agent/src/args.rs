@@ -1,8 +1,8 @@
 //! The command line: what the operator renders and people type. Nothing is read here but arguments and environment.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use http::Uri;
 
 use crate::{Address, ThanosVersion};
@@ -125,6 +125,10 @@ pub struct RunArgs {
     /// How much to log, to standard error
     #[arg(long, env = "SD_AGENT_LOG_LEVEL", value_enum, default_value_t = LogLevel::Info)]
     pub log_level: LogLevel,
+
+    /// What was given beside these and is not known; see [`Args::of`]
+    #[arg(skip)]
+    pub ignored: Vec<String>,
 }
 
 /// `sd-agent check`.
@@ -205,6 +209,45 @@ impl CheckArgs {
 
 // === impl Args ===
 
+impl Args {
+    /// Reads a command line, the program first.
+    ///
+    /// `run` does without arguments that it does not know, when they are written `--name=value`: an operator that is
+    /// newer than the agent may render them, and a querier without its endpoints is worse than one without the newest
+    /// of its settings. People type `check`, and there they are typing errors.
+    ///
+    /// # Errors
+    /// When the command line is wrong.
+    pub fn of(given: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Self, clap::Error> {
+        let mut given: Vec<OsString> = given.into_iter().map(Into::into).collect();
+        let mut ignored = Vec::new();
+        if given.get(1).is_some_and(|command| command == "run") {
+            let known = known_to_run();
+            given.retain(|argument| {
+                let argument = argument.to_string_lossy();
+                let name = argument.strip_prefix("--").and_then(|rest| Some(rest.split_once('=')?.0));
+                let is_known = name.is_none_or(|name| known.iter().any(|own| own == name));
+                if !is_known {
+                    ignored.push(argument.into_owned());
+                }
+                is_known
+            });
+        }
+        let mut args = Self::try_parse_from(given)?;
+        if let Command::Run(run) = &mut args.command {
+            run.ignored = ignored;
+        }
+        Ok(args)
+    }
+}
+
+fn known_to_run() -> Vec<String> {
+    let command = Args::command();
+    let run = command.find_subcommand("run");
+    let all = run.into_iter().flat_map(clap::Command::get_arguments);
+    all.filter_map(|argument| argument.get_long()).map(str::to_owned).collect()
+}
+
 pub(crate) fn object_name(text: &str) -> Result<String, NotAName> {
     let part = |part: &str| {
         !part.is_empty()
@@ -240,7 +283,7 @@ mod tests {
 
     fn run(more: &[&str]) -> Result<RunArgs, clap::Error> {
         let given = ["sd-agent", "run"].iter().chain(more);
-        Args::try_parse_from(given).map(|args| match args.command {
+        Args::of(given).map(|args| match args.command {
             Command::Run(args) => args,
             Command::Check(_) => unreachable!("run was given"),
         })
@@ -285,7 +328,26 @@ mod tests {
     }
 
     #[test]
+    fn arguments_of_a_newer_operator_are_done_without() {
+        let args = run(&["--config-map=a", "--later=x=y", "--source=api", "--later-too="]).expect("enough");
+        assert_eq!((args.config_map.as_str(), args.source), ("a", SourceChoice::Api));
+        assert_eq!(args.ignored, ["--later=x=y", "--later-too="]);
+        assert!(run(&["--config-map=a"]).expect("enough").ignored.is_empty());
+    }
+
+    #[test]
+    fn what_might_be_meant_for_another_argument_is_a_usage_error() {
+        // The next word could be its value.
+        for wrong in [vec!["--config-map=a", "--later", "x"], vec!["--config-map=a", "--later"], vec!["-l=x"]]
+        {
+            assert_eq!(run(&wrong).expect_err("refused").exit_code(), 2, "{wrong:?}");
+        }
+        let check = Args::of(["sd-agent", "check", "file.yaml", "--later=x"]);
+        assert_eq!(check.expect_err("refused").exit_code(), 2);
+    }
+
+    #[test]
     fn the_command_line_is_consistent() {
-        <Args as clap::CommandFactory>::command().debug_assert();
+        Args::command().debug_assert();
     }
 }

@@ -266,9 +266,12 @@ impl Endpoint {
         self.in_file.as_deref().unwrap_or(&PLAIN)
     }
 
-    /// Whether one of `flags` (what a pod's Thanos was started with) names this endpoint already.
+    /// Whether one of `flags` (what a pod's Thanos was started with) names this endpoint already, also as one pod of a
+    /// group that is all of them.
     pub fn is_among(&self, flags: &[Address]) -> bool {
-        flags.iter().any(|flag| self.flag.as_ref() == Some(flag) || self.file.covers(flag))
+        flags.iter().any(|flag| {
+            self.flag.as_ref() == Some(flag) || self.file.covers(flag) || flag.is_whole_of(&self.file)
+        })
     }
 }
 

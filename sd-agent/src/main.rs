@@ -2,7 +2,6 @@
 
 use std::{io::Write, process::ExitCode, sync::Arc};
 
-use clap::Parser;
 use sd_agent::{
     agent::{Parts, run},
     args::{Args, Command, Output, RunArgs},
@@ -14,7 +13,7 @@ use tokio::{
 };
 
 fn main() -> ExitCode {
-    match Args::parse().command {
+    match Args::of(std::env::args_os()).unwrap_or_else(|error| error.exit()).command {
         Command::Check(args) => {
             let result = check::check(&args);
             let text = check::describe(&args, &result);

@@ -23,6 +23,8 @@ pub struct Metrics {
     pub applied_timestamp: Seconds,
     /// Endpoints in the file.
     pub endpoints: Gauge,
+    /// Endpoints of the document that the file lacks: this agent is too old for them.
+    pub too_new: Gauge,
     /// Whether a source can be read.
     pub source_up: Family<Label, Gauge>,
     /// Whether a source has a document.
@@ -74,6 +76,7 @@ impl Metrics {
             applied_generation: Gauge::default(),
             applied_timestamp: Seconds::default(),
             endpoints: Gauge::default(),
+            too_new: Gauge::default(),
             source_up: Family::default(),
             source_present: Family::default(),
             source_generation: Family::default(),
@@ -102,6 +105,8 @@ impl Metrics {
         let applied = metrics.applied_timestamp.clone();
         registry.register("applied_timestamp_seconds", "When the file was last put in place", applied);
         registry.register("endpoints", "Endpoints in the file", metrics.endpoints.clone());
+        let too_new = metrics.too_new.clone();
+        registry.register("too_new", "Endpoints left out because this agent is too old for them", too_new);
         registry.register("source_up", "Whether the source can be read", metrics.source_up.clone());
         let present = metrics.source_present.clone();
         registry.register("source_present", "Whether the source has a document", present);

@@ -13,6 +13,9 @@ pub struct Report {
     pub thanos_version: String,
     /// Addresses that this pod's Thanos has as flags.
     pub flagged: Vec<String>,
+    /// Arguments that this agent is too old for and does without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored_arguments: Vec<String>,
     /// The API watch.
     pub api: SourceReport,
     /// The mounted ConfigMap.
@@ -104,6 +107,9 @@ pub struct Applied {
     pub endpoints: usize,
     /// Endpoints in the file: the document's, less those that are flags.
     pub in_file: usize,
+    /// Endpoints of the document that the file lacks because this agent is too old for them.
+    #[serde(default)]
+    pub too_new: usize,
     /// Where it came from: `api`, `mount` or `state` (kept over a restart of the agent).
     pub source: String,
     /// When the rename was done, by this node's clock.
@@ -134,4 +140,27 @@ pub struct Refused {
     pub source: String,
     /// When.
     pub at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_of_an_older_and_of_a_newer_agent_can_be_read() {
+        let source = r#"{"up":true,"generation":7,"error":null}"#;
+        let of = |more: &str, of_applied: &str| {
+            format!(
+                r#"{{"applied":{{"generation":7,"sha256":"abc","endpoints":2,"inFile":2,"source":"api",
+                "appliedAt":"2026-11-23T00:00:00Z"{of_applied}}},"thanosVersion":"v0.42.4","flagged":[],
+                "api":{source},"mount":{source},"refused":null{more}}}"#
+            )
+        };
+        let read = |text: &str| serde_json::from_str::<Report>(text).expect("readable");
+        let older = read(&of("", ""));
+        assert_eq!(older.applied.as_ref().map(|applied| applied.too_new), Some(0));
+        assert_eq!(read(&of(r#","later":{"a":[1]}"#, r#","later":true"#)), older);
+        let newer = read(&of(r#","ignoredArguments":["--later=x"]"#, r#","tooNew":2"#));
+        assert_eq!(newer.applied.map(|applied| applied.too_new), Some(2));
+    }
 }

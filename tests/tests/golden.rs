@@ -2,24 +2,12 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p tests --test golden` writes the expected files anew; the diff is then the review.
 
-use std::{fs, path::Path, sync::Arc};
+use std::path::Path;
 
-use crds::{
-    ThanosQuery,
-    names::labels::{PART_OF, QUERY_API, STORE_API, THANOS, TRUE},
-};
-use jiff::Timestamp;
-use k8s_openapi::api::{
-    core::v1::{Namespace, Service},
-    discovery::v1::EndpointSlice,
-};
-use operator::{
-    config::Config,
-    discovery::{Watched, discover, query_service},
-    plan::{Known, Monitor, Plan, WorkloadPlan, plan},
-};
+use operator::plan::{Monitor, Plan, WorkloadPlan};
 use serde::Serialize;
 use serde_json::Value;
+use tests::golden::Input;
 
 #[test]
 fn every_case_makes_the_objects_that_it_is_expected_to_make() {
@@ -27,50 +15,7 @@ fn every_case_makes_the_objects_that_it_is_expected_to_make() {
 }
 
 fn made(case: &Path) -> String {
-    let input = fs::read_to_string(case.join("input.yaml")).expect("input.yaml");
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&input).expect("YAML");
-    let mut watched = Watched::default();
-    let mut query_services = Vec::new();
-    let mut query: Option<ThanosQuery> = None;
-    for document in documents {
-        let kind = document["kind"].as_str().expect("a kind").to_owned();
-        match kind.as_str() {
-            "ThanosQuery" => query = Some(serde_json::from_value(document).expect("a ThanosQuery")),
-            "Service" => {
-                let mut service: Service = serde_json::from_value(document).expect("a Service");
-                let labels = service.metadata.labels.get_or_insert_default();
-                match labels.contains_key(QUERY_API) {
-                    true => query_services.push(Arc::new(service.into())),
-                    false => {
-                        // What is watched has these.
-                        for (label, value) in [(STORE_API, TRUE), (PART_OF, THANOS)] {
-                            labels.insert(label.to_owned(), value.to_owned());
-                        }
-                        watched.services.push(Arc::new(service.into()));
-                    }
-                }
-            }
-            "EndpointSlice" => {
-                let slice: EndpointSlice = serde_json::from_value(document).expect("an EndpointSlice");
-                watched.slices.push(Arc::new(slice.into()));
-            }
-            "Namespace" => {
-                let namespace: Namespace = serde_json::from_value(document).expect("a Namespace");
-                watched.namespaces.push(Arc::new(namespace.into()));
-            }
-            other => unreachable!("{other} in {}", case.display()),
-        }
-    }
-    let query = query.expect("a ThanosQuery");
-    let config = Config {
-        agent_image: "sd-agent:test".into(),
-        cluster_domain: "cluster.local".into(),
-        default_rollouts: Default::default(),
-        needs_consent: true,
-    };
-    let discovery = discover(&query, &watched).expect("a readable selector");
-    let query_service = query.spec.query_frontend.is_some().then(|| query_service(&query, &query_services));
-    let known = Known { generation: Some(41), query_service, ..Known::default() };
+    let (discovery, plan) = Input::read(case).expect("input.yaml").plan().expect("a plan");
     let Plan {
         names: _,
         config_maps,
@@ -81,7 +26,7 @@ fn made(case: &Path) -> String {
         balanced,
         frontend,
         summary,
-    } = plan(&query, &discovery, &known, &config, Timestamp::UNIX_EPOCH).expect("a plan");
+    } = plan;
     let mut text = String::new();
     let mut add = |object: Option<Value>| {
         if let Some(object) = object {

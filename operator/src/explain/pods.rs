@@ -80,6 +80,7 @@ fn report_explained(report: &Report, wanted: Option<&Meta>, explained: &mut PodE
         applied,
         thanos_version: _,
         flagged,
+        ignored_arguments: _,
         api,
         mount,
         refused,
@@ -104,6 +105,12 @@ fn report_explained(report: &Report, wanted: Option<&Meta>, explained: &mut PodE
     for DnsFailing { address, error } in dns_failing.iter().take(MAX_FAILING) {
         let name = address.as_deref().unwrap_or("a name that it cannot tell");
         explained.agent_problems.push(format!("look-up of {name} fails: {error}"));
+    }
+    if let Some(too_new @ 1..) = applied.as_ref().map(|applied| applied.too_new) {
+        explained.agent_problems.push(format!(
+            "its agent is older than the operator and leaves out {too_new} endpoints; remove \
+             spec.serviceDiscovery.agent.image, or set an image that is as new as the operator"
+        ));
     }
     if let Some(CannotWrite { step, message }) = cannot_write {
         explained.agent_problems.push(format!("cannot write the file ({step}): {message}"));

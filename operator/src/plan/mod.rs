@@ -500,4 +500,6 @@ impl WorkloadPlan {
 #[cfg(test)]
 mod template_tests;
 #[cfg(test)]
+mod version_tests;
+#[cfg(test)]
 mod workload_tests;

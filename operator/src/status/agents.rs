@@ -14,6 +14,10 @@ use crate::plan::DocumentId;
 /// What is kept of the words of one pod, in characters.
 const LONGEST: usize = 300;
 
+/// Where an agent does not know what the operator writes.
+const TOO_OLD: &str = "its agent is older than the operator and does not know how to write them; remove \
+                       spec.serviceDiscovery.agent.image, or set an image that is as new as the operator";
+
 /// What the pods of one ThanosQuery answered last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AgentAnswers {
@@ -37,7 +41,12 @@ pub(super) struct Answer {
 /// The document of one pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Has {
-    Document { generation: u64, sha256: String },
+    /// Its agent may be too old for some of the endpoints.
+    Document {
+        generation: u64,
+        sha256: String,
+        too_new: usize,
+    },
     Nothing,
     Unknown(Silence),
 }
@@ -58,7 +67,7 @@ struct Trouble {
     said: String,
 }
 
-/// Why a pod is not known to have the document; the first of them is the one to tell.
+/// Why a pod is not known to have the whole document; the first of them is the one to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
     /// It cannot write its file.
@@ -67,13 +76,15 @@ pub enum Why {
     Refused,
     /// It cannot read the ConfigMap.
     CannotRead,
+    /// Its agent is too old for some of the endpoints.
+    TooOld,
     /// It has not come to it yet, or does not say why.
     Behind,
     /// It did not answer.
     Silent,
 }
 
-/// A pod that is not known to have the document.
+/// A pod that is not known to have the whole document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lag<'a> {
     /// Its name.
@@ -89,9 +100,9 @@ pub struct Lag<'a> {
 pub struct Tally {
     /// All of them.
     pub pods: usize,
-    /// Have the document.
+    /// Have the document, and every endpoint of it.
     pub synced: usize,
-    /// Have another one.
+    /// Have another one, or not all of it.
     pub behind: usize,
     /// Did not answer.
     pub silent: usize,
@@ -100,12 +111,12 @@ pub struct Tally {
 // === impl AgentAnswers ===
 
 impl AgentAnswers {
-    /// Counts the pods that have `document`.
+    /// Counts the pods that have all of `document`.
     pub fn tally(&self, document: &DocumentId) -> Tally {
         let mut tally = Tally { pods: self.pods.len(), ..Tally::default() };
         for answer in self.pods.values() {
             match &answer.document {
-                has if has.is(document) => tally.synced += 1,
+                has if has.all_of(document) => tally.synced += 1,
                 Has::Document { .. } | Has::Nothing => tally.behind += 1,
                 Has::Unknown(_) => tally.silent += 1,
             }
@@ -113,12 +124,12 @@ impl AgentAnswers {
         tally
     }
 
-    /// The pods that are not known to have `document`: those that can say what hinders them first, then by name.
+    /// The pods that are not known to have all of `document`: those that can say what hinders them first, then by name.
     pub fn lagging(&self, document: &DocumentId) -> Vec<Lag<'_>> {
-        let lagging = self.pods.iter().filter(|(_, answer)| !answer.document.is(document));
+        let lagging = self.pods.iter().filter(|(_, answer)| !answer.document.all_of(document));
         let mut lagging: Vec<Lag<'_>> = lagging
             .map(|(pod, answer)| {
-                let (why, said) = answer.lag();
+                let (why, said) = answer.lag(document);
                 Lag { pod, why, said }
             })
             .collect();
@@ -152,10 +163,10 @@ impl AgentAnswers {
         self.wanted.is_none() || self.is_complete() && !self.may_change && !is_unreached()
     }
 
+    /// An agent that is too old for some endpoints has what it can have: another one comes with another pod.
     pub(super) fn is_complete(&self) -> bool {
         self.wanted.as_ref().is_some_and(|wanted| {
-            let tally = self.tally(wanted);
-            tally.pods > 0 && tally.synced == tally.pods
+            !self.pods.is_empty() && self.pods.values().all(|answer| answer.document.is(wanted))
         })
     }
 }
@@ -166,11 +177,16 @@ impl Has {
     /// Whether it is `document`, or a later write of it.
     fn is(&self, document: &DocumentId) -> bool {
         match self {
-            Self::Document { generation, sha256 } => {
+            Self::Document { generation, sha256, too_new: _ } => {
                 *generation >= document.generation && *sha256 == document.sha256
             }
             Self::Nothing | Self::Unknown(_) => false,
         }
+    }
+
+    /// Whether it is, and no endpoint is left out.
+    fn all_of(&self, document: &DocumentId) -> bool {
+        self.is(document) && !matches!(self, Self::Document { too_new: 1.., .. })
     }
 }
 
@@ -189,19 +205,25 @@ impl Answer {
             all.truncate(MAX_UNREACHABLE);
             all
         });
-        let document = applied
-            .map_or(Has::Nothing, |Applied { generation, sha256, .. }| Has::Document { generation, sha256 });
+        let document = applied.map_or(Has::Nothing, |Applied { generation, sha256, too_new, .. }| {
+            Has::Document { generation, sha256, too_new }
+        });
         dns_failing.truncate(MAX_FAILING);
         Self { document, trouble, failing: dns_failing, unreachable }
     }
 
-    /// Why it has another document than it should, and in words.
-    fn lag(&self) -> (Why, String) {
+    /// Why it has another document than `wanted`, or not all of it; and in words.
+    fn lag(&self, wanted: &DocumentId) -> (Why, String) {
         let silent = |said: &str| (Why::Silent, said.to_owned());
         let has = match &self.document {
             Has::Unknown(Silence::NoAddress) => return silent("has no address yet"),
             Has::Unknown(Silence::NoAnswer) => return silent("did not answer"),
             Has::Unknown(Silence::Nonsense) => return silent("answers what is no report of an agent"),
+            Has::Document { generation, too_new: too_new @ 1.., .. } if self.document.is(wanted) => {
+                let said =
+                    format!("has generation {generation} without {too_new} of its endpoints: {TOO_OLD}");
+                return (Why::TooOld, said);
+            }
             Has::Document { generation, .. } => format!("has generation {generation}"),
             Has::Nothing => "has no document yet".to_owned(),
         };
@@ -278,7 +300,7 @@ mod tests {
     }
 
     fn has(generation: u64, sha256: &str) -> Has {
-        Has::Document { generation, sha256: sha256.into() }
+        Has::Document { generation, sha256: sha256.into(), too_new: 0 }
     }
 
     #[test]
@@ -326,6 +348,22 @@ mod tests {
                 "f has no address yet",
             ]
         );
+    }
+
+    #[test]
+    fn an_agent_that_is_too_old_for_some_endpoints_is_behind_and_says_what_to_do_and_is_not_asked_for_ever() {
+        let document = DocumentId { generation: 7, sha256: "new".into() };
+        let too_old = Has::Document { generation: 7, sha256: "new".into(), too_new: 2 };
+        let answers = answers(&[("a", has(7, "new")), ("b", too_old)], &document);
+        assert_eq!(answers.tally(&document), Tally { pods: 2, synced: 1, behind: 1, silent: 0 });
+        assert!(answers.is_over());
+        let lagging = answers.lagging(&document);
+        let [Lag { pod: "b", why: Why::TooOld, said }] = &lagging[..] else { panic!("{lagging:?}") };
+        assert!(said.starts_with("has generation 7 without 2 of its endpoints"), "{said}");
+        assert!(said.contains("spec.serviceDiscovery.agent.image"), "{said}");
+        // Of the document before, that is not the news.
+        let next = DocumentId { generation: 8, sha256: "next".into() };
+        assert!(answers.lagging(&next).iter().all(|lag| lag.why == Why::Behind));
     }
 
     #[test]

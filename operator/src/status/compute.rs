@@ -350,6 +350,7 @@ fn endpoints_synced(summary: &Summary, agents: &AgentAnswers) -> (Wanted, Option
                 Some(Why::CannotWrite) => wanted(Verdict::False, reasons::CANNOT_WRITE, message),
                 Some(Why::Refused) => wanted(Verdict::False, reasons::DOCUMENT_REFUSED, message),
                 Some(Why::CannotRead) => wanted(Verdict::False, reasons::CANNOT_READ, message),
+                Some(Why::TooOld) => wanted(Verdict::False, reasons::AGENT_TOO_OLD, message),
                 Some(Why::Behind) => wanted(Verdict::False, reasons::SYNCING, message),
             };
             (condition, Some(text))

@@ -12,7 +12,7 @@ use tokio::{sync::watch, time::Instant};
 
 use self::{
     pending::{Candidate, Pending, Retry, Unwritten},
-    telling::{InFile, Teller},
+    telling::{Content, InFile, Teller},
 };
 use crate::{
     Address, Document, Meta, Payload, ThanosVersion,
@@ -143,7 +143,7 @@ impl Keeper {
             Some(endpoints) => {
                 self.unsure = true;
                 self.show_looked_up(document.looked_up_by(&self.target.flags));
-                self.restored(&meta, endpoints);
+                self.restored(&meta, Content { endpoints, too_new: document.too_new() });
             }
             None => self.write_kept(self.retry.first_wait()),
         }
@@ -239,7 +239,7 @@ impl Keeper {
             Err(refusal) => return self.teller.refused(candidate.origin, refusal.reason(), chain(&refusal)),
         };
         match self.put(document) {
-            Ok((endpoints, _)) => self.applied(candidate, &meta, endpoints, begun),
+            Ok((content, _)) => self.applied(candidate, &meta, content, begun),
             Err(error @ PutError::Render(_)) => {
                 self.teller.refused(candidate.origin, "render", chain(&error));
             }
@@ -250,11 +250,12 @@ impl Keeper {
         }
     }
 
-    /// Renders, reads it back as Thanos would, and puts it in place. Returns how many endpoints it names.
-    fn put(&mut self, document: Document) -> Result<(usize, Published), PutError> {
+    /// Renders, reads it back as Thanos would, and puts it in place. Returns what of the document the file has.
+    fn put(&mut self, document: Document) -> Result<(Content, Published), PutError> {
         let Target { version, flags, .. } = &self.target;
         let rendered = self.target.rendered(&document);
         let looked_up = document.looked_up_by(flags);
+        let too_new = document.too_new();
         // A large document takes as much memory as its text; what follows needs only the latter.
         drop(document);
         let endpoints = validate::rendered(&rendered.text, *version).map_err(PutError::Render)?;
@@ -269,10 +270,10 @@ impl Keeper {
         }
         self.show_looked_up(looked_up);
         self.teller.written();
-        Ok((endpoints, published))
+        Ok((Content { endpoints, too_new }, published))
     }
 
-    fn applied(&mut self, candidate: Candidate, meta: &Meta, endpoints: usize, begun: Instant) {
+    fn applied(&mut self, candidate: Candidate, meta: &Meta, content: Content, begun: Instant) {
         let Candidate { payload, step, origin, .. } = candidate;
         let (now, took) = (Timestamp::now(), begun.elapsed());
         self.order.accept(Mark::from(meta), step);
@@ -282,7 +283,7 @@ impl Keeper {
         self.unsure = false;
         self.retry.clear();
         self.save();
-        self.teller.applied(InFile { meta, endpoints, origin, since: now }, step, took);
+        self.teller.applied(InFile { meta, content, origin, since: now }, step, took);
     }
 
     /// Writes the file again from what is held.
@@ -292,11 +293,11 @@ impl Keeper {
         // It was unpacked before, so it can be again.
         let Ok((meta, document)) = held.kept.payload.unpack() else { return };
         match self.put(document) {
-            Ok((endpoints, published)) => {
+            Ok((content, published)) => {
                 self.unsure = false;
                 self.retry.clear();
                 match published {
-                    _ if !was_in_file => self.restored(&meta, endpoints),
+                    _ if !was_in_file => self.restored(&meta, content),
                     Published::Written | Published::Unsynced(_) => self.teller.healed(),
                     Published::Unchanged => {}
                 }
@@ -308,11 +309,11 @@ impl Keeper {
         }
     }
 
-    fn restored(&mut self, meta: &Meta, endpoints: usize) {
+    fn restored(&mut self, meta: &Meta, content: Content) {
         let Some(held) = &mut self.held else { return };
         held.was_in_file = true;
         let since = held.kept.applied_at;
-        self.teller.restored(InFile { meta, endpoints, origin: held.origin, since });
+        self.teller.restored(InFile { meta, content, origin: held.origin, since });
     }
 
     fn show_looked_up(&self, names: Vec<Address>) {

@@ -27,14 +27,23 @@ pub(super) struct Teller {
     state_trouble: Grumble,
     refusals: Grumble,
     conflicts: Grumble,
+    too_old: Grumble,
+}
+
+/// What of a document the file has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Content {
+    /// How many of its endpoints it names.
+    pub endpoints: usize,
+    /// How many it lacks because this agent is too old for them.
+    pub too_new: usize,
 }
 
 /// A document in the file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InFile<'a> {
     pub meta: &'a Meta,
-    /// How many of its endpoints the file names.
-    pub endpoints: usize,
+    pub content: Content,
     pub origin: Origin,
     pub since: Timestamp,
 }
@@ -51,6 +60,7 @@ impl Teller {
             state_trouble: Grumble::default(),
             refusals: Grumble::default(),
             conflicts: Grumble::default(),
+            too_old: Grumble::default(),
         }
     }
 
@@ -60,7 +70,7 @@ impl Teller {
         self.in_file(document);
         let metrics = &self.board.metrics;
         metrics.apply_duration.observe(took.as_secs_f64());
-        let InFile { meta, endpoints: in_file, origin, since } = document;
+        let InFile { meta, content: Content { endpoints: in_file, too_new: _ }, origin, since } = document;
         // The clocks of two machines: a document from the future took no time.
         metrics.propagation.observe(since.duration_since(meta.written_at).as_secs_f64().max(0.0));
         let (generation, endpoints, source) = (meta.generation, meta.count, origin.as_str());
@@ -79,9 +89,9 @@ impl Teller {
         }
     }
 
-    pub fn restored(&self, document: InFile<'_>) {
+    pub fn restored(&mut self, document: InFile<'_>) {
         self.in_file(document);
-        let InFile { meta, endpoints: in_file, .. } = document;
+        let InFile { meta, content: Content { endpoints: in_file, too_new: _ }, .. } = document;
         let (generation, endpoints) = (meta.generation, meta.count);
         tracing::info!(generation, endpoints, in_file, "took up the state file");
     }
@@ -176,7 +186,18 @@ impl Teller {
         });
     }
 
-    fn in_file(&self, InFile { meta, endpoints, origin, since }: InFile<'_>) {
+    fn in_file(&mut self, InFile { meta, content, origin, since }: InFile<'_>) {
+        let Content { endpoints, too_new } = content;
+        match too_new {
+            0 => drop(self.too_old.clear()),
+            _ if self.too_old.is_news(&too_new.to_string()) => {
+                tracing::warn!(
+                    too_new,
+                    "left out endpoints that this agent is too old for: it is older than the operator"
+                );
+            }
+            _ => {}
+        }
         self.board.update(|report| {
             report.applied = Some(Applied {
                 owner: meta.owner.clone(),
@@ -184,6 +205,7 @@ impl Teller {
                 sha256: meta.sha256.clone(),
                 endpoints: meta.count,
                 in_file: endpoints,
+                too_new,
                 source: origin.as_str().to_owned(),
                 applied_at: since,
             });
@@ -193,6 +215,7 @@ impl Teller {
         metrics.applied_generation.set(i64::try_from(meta.generation).unwrap_or(i64::MAX));
         metrics.applied_timestamp.set(since.as_millisecond() as f64 / 1000.0);
         metrics.endpoints.set(i64::try_from(endpoints).unwrap_or(i64::MAX));
+        metrics.too_new.set(i64::try_from(too_new).unwrap_or(i64::MAX));
         for one in [Origin::Api, Origin::Mount, Origin::State] {
             let active = metrics.active_source.get_or_create(&label("source", one.as_str()));
             active.set(i64::from(one == origin));

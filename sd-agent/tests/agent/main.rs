@@ -8,6 +8,7 @@ mod support;
 mod timed;
 mod writer;
 
+mod ages;
 mod answers;
 mod api;
 mod content;

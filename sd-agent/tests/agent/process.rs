@@ -210,6 +210,7 @@ fn usage_errors_exit_with_2_and_check_tells_good_files_from_bad_ones() {
         |arguments: &[&str]| Command::new(program()).args(arguments).output().expect("the program starts");
     assert_eq!(run(&["run"]).status.code(), Some(2));
     assert_eq!(run(&["run", "--config-map=a", "--thanos-version=x"]).status.code(), Some(2));
+    assert_eq!(run(&["run", "--config-map=a", "--later"]).status.code(), Some(2));
 
     let file = folder.path().join("endpoints.yaml");
     let path = file.to_str().expect("a path");

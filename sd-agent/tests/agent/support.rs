@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use clap::Parser;
 use jiff::Timestamp;
 use kube::Client;
 use sd_agent::{
@@ -292,7 +291,7 @@ impl WatchFolder for NoWatch {
 }
 
 pub fn run_args(arguments: Vec<String>) -> RunArgs {
-    match Args::try_parse_from(arguments).expect("right").command {
+    match Args::of(arguments).expect("right").command {
         Command::Run(args) => args,
         Command::Check(_) => unreachable!("run was given"),
     }

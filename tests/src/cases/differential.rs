@@ -13,7 +13,7 @@ use sd_agent::{
 
 use super::Case;
 use crate::{
-    cluster::components::{Component, THANOS_0_35, THANOS_0_37, THANOS_NEW},
+    cluster::components::{Component, THANOS_0_35, THANOS_0_37, THANOS_0_40, THANOS_NEW},
     fixtures::{
         World,
         querier_process::{Mirrors, QuerierProcess},
@@ -21,9 +21,10 @@ use crate::{
 };
 
 /// The releases of the families, and what they are built as.
-pub const RELEASES: [(ThanosVersion, &Component); 3] = [
+pub const RELEASES: [(ThanosVersion, &Component); 4] = [
     (ThanosVersion::new(0, 35, 1), &THANOS_0_35),
     (ThanosVersion::new(0, 37, 2), &THANOS_0_37),
+    (ThanosVersion::new(0, 40, 1), &THANOS_0_40),
     (ThanosVersion::new(0, 42, 4), &THANOS_NEW),
 ];
 
@@ -44,6 +45,8 @@ enum Fate {
     Refused(&'static str),
     /// It takes it, and has no endpoints.
     Dropped,
+    /// It takes it and does without what it does not know: that came with a later release.
+    Taken,
     /// As [`Self::Dropped`], and after that a good file may end it: 0.42.4 panics while it makes the first connection,
     /// for it has no dial options left. So it gets a process of its own.
     DroppedForGood,
@@ -66,9 +69,7 @@ async fn in_cluster(world: World) -> Result<()> {
 /// # Errors
 /// When Thanos and we disagree, or a program is missing.
 pub async fn agree(program: impl Fn(&Component) -> Option<PathBuf>) -> Result<()> {
-    let find = |component: &Component| {
-        program(component).with_context(|| format!("{} is not built", component.title))
-    };
+    let find = |component: &Component| released(&program, component);
     let store =
         QuerierProcess::start(&find(&THANOS_NEW)?, ThanosVersion::new(0, 42, 4), "endpoints: []\n").await?;
     let mirrors = Mirrors::start(MANY + 1, store.grpc()).await?;
@@ -88,6 +89,16 @@ pub async fn agree(program: impl Fn(&Component) -> Option<PathBuf>) -> Result<()
         });
     }
     futures::future::try_join_all(rounds).await.map(drop)
+}
+
+/// The program of a release.
+///
+/// # Errors
+/// When it is not there.
+pub fn released(program: impl Fn(&Component) -> Option<PathBuf>, component: &Component) -> Result<PathBuf> {
+    program(component)
+        .filter(|program| program.is_file())
+        .with_context(|| format!("{} is not built; run `cargo cluster build`", component.title))
 }
 
 async fn takes_what_is_rendered(
@@ -119,10 +130,13 @@ async fn check_refuses_what_it_does(
     let good = Document::new(vec![regular(&mirrors.address(1))?])?;
     let good = render(&good, version, &[]).text;
     let kept = BTreeSet::from([mirrors.address(1)]);
-    let files = if version.supports(Feature::EndpointSdConfigFile) { bad_configs() } else { bad_targets() };
+    let files =
+        if version.supports(Feature::EndpointSdConfigFile) { bad_configs(version) } else { bad_targets() };
     let mut is_kept = false;
     for (text, fate) in files {
-        let text = text.replace("STORE", &mirrors.address(1));
+        // Of what is taken the store is another one, so that it can be seen.
+        let store = mirrors.address(if matches!(fate, Fate::Taken) { 2 } else { 1 });
+        let text = text.replace("STORE", &store);
         let answer = judge(text.as_bytes(), Some(version));
         ensure!(!answer.valid, "check takes {text:?}");
         if matches!(fate, Fate::DroppedForGood) {
@@ -144,6 +158,10 @@ async fn check_refuses_what_it_does(
                 let listed = querier.listed().await?;
                 ensure!(listed == kept, "{text:?} was refused, and then {listed:?} listed");
                 is_kept = true;
+            }
+            Fate::Taken => {
+                querier.lists(&BTreeSet::from([store])).await.with_context(|| format!("{text:?}"))?;
+                is_kept = false;
             }
             Fate::Dropped | Fate::DroppedForGood => {
                 querier.lists(&BTreeSet::new()).await.with_context(|| format!("{text:?}"))?;
@@ -208,10 +226,11 @@ fn documents(mirrors: &Mirrors) -> Result<Vec<Good>> {
 
 /// For `--endpoint.sd-config-file`, with what Thanos says. `STORE` is an address that works. A list of targets is not
 /// among them: `check` takes it, for the other flag.
-fn bad_configs() -> Vec<(&'static str, Fate)> {
-    use Fate::{Dropped, DroppedForGood, Refused};
+fn bad_configs(version: ThanosVersion) -> Vec<(&'static str, Fate)> {
+    use Fate::{Dropped, DroppedForGood, Refused, Taken};
     const PARSE: &str = "failed to reload endpoint config";
     const RULES: &str = "failed to validate endpoint config";
+    let of_clients = |fate| if version.supports(Feature::EndpointTls) { fate } else { Taken };
     vec![
         ("endpoints: [\n", Refused(PARSE)),
         ("endpoints: STORE\n", Refused(PARSE)),
@@ -229,7 +248,7 @@ fn bad_configs() -> Vec<(&'static str, Fate)> {
         ("endpoints:\n- {address: 'dns+STORE', strict: true}\n", Refused(RULES)),
         ("endpoints:\n- {address: 'dns+STORE', strict: true, group: true}\n", Refused(RULES)),
         ("endpoints:\n- {address: 'STORE', service_config: '{}'}\n", Refused(RULES)),
-        ("endpoints:\n- {address: 'STORE', client_config: {compression: zip}}\n", Refused(RULES)),
+        ("endpoints:\n- {address: 'STORE', client_config: {compression: zip}}\n", of_clients(Refused(RULES))),
         ("", Dropped),
         ("# nothing\n\n", Dropped),
         ("{}\n", Dropped),
@@ -240,11 +259,11 @@ fn bad_configs() -> Vec<(&'static str, Fate)> {
         ("endpoints: []\n---\nendpoints:\n- address: STORE\n", Dropped),
         (
             "default_client_config: {tls_config: {cert_file: /none}}\nendpoints:\n- address: STORE\n",
-            DroppedForGood,
+            of_clients(DroppedForGood),
         ),
         (
             "default_client_config: {tls_config: {enabled: true, min_version: TLS12}}\nendpoints:\n- address: STORE\n",
-            DroppedForGood,
+            of_clients(DroppedForGood),
         ),
     ]
 }
@@ -312,7 +331,7 @@ mod tests {
                 assert!(good.listed.len() <= rendered.count, "{}", good.what);
             }
             let is_new = version.supports(Feature::EndpointSdConfigFile);
-            for (text, _) in if is_new { bad_configs() } else { bad_targets() } {
+            for (text, _) in if is_new { bad_configs(version) } else { bad_targets() } {
                 let text = text.replace("STORE", &mirrors.address(1));
                 assert!(!judge(text.as_bytes(), Some(version)).valid, "{version}: {text:?}");
             }

@@ -18,10 +18,10 @@ pub fn cases() -> Vec<Case> {
     cases.push(
         Case::shared(
             "handover",
-            "a change of Thanos from 0.37.2 to 0.42.4 and back keeps every store listed at every moment",
+            "a change of Thanos between 0.35.1, 0.37.2 and 0.42.4, in every direction, keeps every store listed once by every Ready pod at every moment",
             version_change,
         )
-        .limit(420),
+        .limit(600),
     );
     cases.push(
         Case::shared(
@@ -58,20 +58,26 @@ async fn relabelled(world: World, version: &str) -> Result<()> {
 async fn version_change(world: World) -> Result<()> {
     let headless = StoreService::of("b").headless();
     let strict = StoreService::of("c").strict();
-    world.stores([Store::new("a"), Store::new("b").behind(headless), Store::new("c").behind(strict)]).await?;
-    let queriers = world.ready_thanos_query("global", "{replicas: 2, version: v0.37.2}").await?;
-    queriers.every_pod_lists(&["a", "b", "c"]).await?;
-    let always = [queriers.always_listed("a"), queriers.always_listed("b"), queriers.always_listed("c")];
-    for version in ["v0.42.4", "v0.37.2"] {
+    // Its flag has another form in each of the three releases' families.
+    let group = StoreService::of("d").headless().group();
+    let stores = [
+        Store::new("a"),
+        Store::new("b").behind(headless),
+        Store::new("c").behind(strict),
+        Store::new("d").behind(group),
+    ];
+    world.stores(stores).await?;
+    let all = ["a", "b", "c", "d"];
+    let queriers = world.ready_thanos_query("global", "{replicas: 1, version: v0.35.1}").await?;
+    queriers.every_pod_lists(&all).await?;
+    let always = queriers.always_lists(&all);
+    for version in ["v0.37.2", "v0.42.4", "v0.35.1", "v0.42.4", "v0.37.2", "v0.35.1"] {
         let before = queriers.snapshot().await?;
-        world.thanos_query("global", &format!("{{replicas: 2, version: {version}}}")).await?;
+        world.thanos_query("global", &format!("{{replicas: 1, version: {version}}}")).await?;
         queriers.rolled_out(&before).await?;
-        queriers.every_pod_lists(&["a", "b", "c"]).await?;
+        queriers.every_pod_lists(&all).await?;
     }
-    for always in always {
-        always.held().await?;
-    }
-    Ok(())
+    always.held().await.map(drop)
 }
 
 async fn stuck_rollout(world: World) -> Result<()> {

@@ -20,6 +20,7 @@ mod agent_soak;
 mod agent_sources;
 mod agentless;
 mod agents;
+pub mod arguments;
 mod bad_input;
 mod case;
 pub mod differential;
@@ -33,6 +34,7 @@ mod frontend;
 mod full_disk;
 mod handover;
 mod kitchen_sink;
+mod matrix;
 mod modes;
 mod namespaces;
 mod ordinary;
@@ -58,12 +60,14 @@ pub fn all() -> Vec<Case> {
         ordinary::cases(),
         dns::cases(),
         differential::cases(),
+        arguments::cases(),
         strict::cases(),
         tls::cases(),
         tls_files::cases(),
         bad_input::cases(),
         handover::cases(),
         modes::cases(),
+        matrix::cases(),
         file_all::cases(),
         agents::cases(),
         agentless::cases(),

@@ -111,6 +111,16 @@ pub const THANOS_NEW: Component = Component {
     builds: THANOS_BUILD,
 };
 
+/// A Thanos between the families that have images: it runs on this machine only, for the differential cases.
+pub const THANOS_0_40: Component = Component {
+    name: "thanos-v0.40.1",
+    title: "Thanos v0.40.1",
+    cold: "2 min",
+    tags: "netgo,slicelabels",
+    ldflags: "-X github.com/prometheus/common/version.Version=0.40.1",
+    builds: THANOS_BUILD,
+};
+
 /// A Thanos of the family that still reads `--store.sd-files` but takes `dns+` in group addresses.
 pub const THANOS_0_37: Component = Component {
     name: "thanos-v0.37.2",
@@ -153,7 +163,7 @@ const THANOS_BUILD: &[Build] =
 
 /// Everything, in the order in which it is built: the quick ones first.
 pub const ALL: &[Component] =
-    &[PAUSE, NODE, DNS, KUBERNETES, THANOS_NEW, THANOS_0_37, THANOS_0_35, PROMETHEUS];
+    &[PAUSE, NODE, DNS, KUBERNETES, THANOS_NEW, THANOS_0_37, THANOS_0_35, THANOS_0_40, PROMETHEUS];
 
 /// What a running node depends on; the rest reaches it as images.
 pub const OF_NODE: &[Component] = &[PAUSE, NODE, DNS, KUBERNETES];

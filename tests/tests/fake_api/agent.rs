@@ -87,6 +87,7 @@ impl Agent {
             sha256: meta.sha256,
             endpoints: 1,
             in_file: 1,
+            too_new: 0,
             source: "api".into(),
             applied_at: Timestamp::UNIX_EPOCH,
         };

@@ -124,6 +124,26 @@ async fn what_hinders_an_agent_is_the_reason_and_its_pod_is_named_with_what_it_s
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_is_too_old_for_an_endpoint_is_told_with_the_fix() {
+    let mut two = Two::synced().await;
+    two.changed().await;
+    two.other.applies(&two.api);
+    two.other.says(|report| report.applied.as_mut().expect("applied").too_new = 1);
+    let said = two.condition("False", "AgentTooOld").await;
+    assert!(said.starts_with("1 of 2 pods have generation "), "{said}");
+    assert!(
+        said.contains("; other has generation ") && said.contains(" without 1 of its endpoints"),
+        "{said}"
+    );
+    assert!(said.contains("spec.serviceDiscovery.agent.image"), "{said}");
+    assert_eq!(two.synced_text(), "1/2");
+    // Another pod comes with another agent.
+    two.changed().await;
+    two.other.applies(&two.api);
+    two.condition("True", "Synced").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_that_cannot_be_asked_blocks_nothing_and_is_told_once() {
     let mut two = Two::synced().await;
     two.other.silent(true);

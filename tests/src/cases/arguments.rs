@@ -1,0 +1,166 @@
+//! Real Thanos as the judge of what is planned: every argument list that the golden cases make is given to the program
+//! of its release, and every type of endpoint is served by its arguments and its file together. No cluster is needed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use sd_agent::ThanosVersion;
+
+use super::{
+    Case,
+    differential::{RELEASES, released},
+};
+use crate::{
+    cluster::components::{Component, THANOS_NEW},
+    fixtures::{
+        World, eventually,
+        invocation::Invocation,
+        querier_process::{LIMIT, Mirrors, QuerierProcess, healthy_stores},
+    },
+    golden::{Input, cases as golden_cases, modes},
+};
+
+/// Processes that run side by side.
+const AT_ONCE: usize = 4;
+
+/// The cases of this area.
+pub fn cases() -> Vec<Case> {
+    let takes = "every Thanos takes every argument list that the golden cases make, in every mode";
+    let serves = "every Thanos serves an endpoint of each type once, by its arguments and its file together, in every mode";
+    vec![
+        Case::shared("differential", takes, |world| async move {
+            let binaries = world.cluster().binaries();
+            accepted(|component| Some(binaries.folder(component).join("thanos"))).await.map(drop)
+        })
+        .limit(600)
+        .only_where_the_node_is_ours(),
+        Case::shared("differential", serves, |world: World| async move {
+            let binaries = world.cluster().binaries();
+            served(|component| Some(binaries.folder(component).join("thanos"))).await
+        })
+        .limit(300)
+        .only_where_the_node_is_ours(),
+    ]
+}
+
+/// Runs every argument list; returns how many there were. `program` finds the binary of a release.
+///
+/// # Errors
+/// When a program is missing, or does not take its arguments: with the command line and what it said.
+pub async fn accepted(program: impl Fn(&Component) -> Option<PathBuf>) -> Result<usize> {
+    let all = invocations()?;
+    let number = all.len();
+    let mut runs = Vec::new();
+    for ((component, invocation), whose) in all {
+        let component = RELEASES.iter().map(|(_, own)| *own).find(|own| own.name == component);
+        let program = released(&program, component.context("no such release")?)?;
+        runs.push(async move { invocation.start(&program).await.map(drop).context(whose.join(", ")) });
+    }
+    stream::iter(runs).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
+    Ok(number)
+}
+
+/// What every golden case starts, for every release and in every mode: of what program, and which cases it is of.
+fn invocations() -> Result<BTreeMap<(&'static str, Invocation), Vec<String>>> {
+    let mut all: BTreeMap<_, Vec<String>> = BTreeMap::new();
+    for case in golden_cases("golden")? {
+        let input = Input::read(&case)?;
+        for (version, component) in RELEASES {
+            for mode in modes() {
+                let name = case.file_name().unwrap_or_default().to_string_lossy();
+                let whose = format!("{name} for {version} in mode {mode}");
+                for invocation in planned(&input, version, &mode).with_context(|| whose.clone())? {
+                    all.entry((component.name, invocation)).or_default().push(whose.clone());
+                }
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn planned(input: &Input, version: ThanosVersion, mode: &str) -> Result<Vec<Invocation>> {
+    let (_, plan) = input.with(&version.to_string(), mode)?.plan()?;
+    Invocation::of(&plan, version)
+}
+
+/// Endpoints of each type that are there, given to every release in every mode.
+///
+/// # Errors
+/// When one of them is not served, or more than once.
+pub async fn served(program: impl Fn(&Component) -> Option<PathBuf>) -> Result<()> {
+    let new = released(&program, &THANOS_NEW)?;
+    let store = QuerierProcess::start(&new, ThanosVersion::new(0, 42, 4), "endpoints: []\n").await?;
+    let mirrors = Mirrors::start(5, store.grpc()).await?;
+    let input = Input::parse(&each_type(&mirrors))?;
+    let expected: BTreeSet<String> = (1..5).map(|index| mirrors.address(index)).collect();
+    let mut runs = Vec::new();
+    for (version, component) in RELEASES {
+        let program = released(&program, component)?;
+        for mode in modes() {
+            let queriers = planned(&input, version, &mode)?.into_iter().next().context("no queriers")?;
+            let (program, expected) = (program.clone(), &expected);
+            runs.push(async move {
+                let running = queriers.start(&program).await?;
+                let listed = eventually(LIMIT, format!("{expected:?} are served"), || async {
+                    let mut listed: Vec<String> =
+                        healthy_stores(running.http).await?.iter().map(|name| bare(name)).collect();
+                    listed.sort();
+                    ensure!(listed.iter().eq(expected), "listed: {listed:?}");
+                    Ok(())
+                });
+                listed.await.with_context(|| {
+                    format!("in mode {mode} {queriers}\nThanos {version} says\n{}", running.last_words())
+                })
+            });
+        }
+    }
+    stream::iter(runs).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await.map(drop)
+}
+
+/// A ThanosQuery with an endpoint of each type.
+fn each_type(mirrors: &Mirrors) -> String {
+    let types = ["Regular", "Strict", "Group", "GroupStrict"];
+    let endpoints: Vec<String> = (1..)
+        .zip(types)
+        .map(|(index, endpoint_type)| {
+            format!("{{address: \"{}\", type: {endpoint_type}}}", mirrors.address(index))
+        })
+        .collect();
+    format!(
+        "{{apiVersion: monitoring.thanos.io/v1alpha1, kind: ThanosQuery, metadata: {{name: global, namespace: demo}}, \
+         spec: {{serviceDiscovery: {{refreshInterval: 1s, additionalEndpoints: [{}]}}}}}}",
+        endpoints.join(", ")
+    )
+}
+
+/// Without what a group and another spelling of an IPv4 address may have.
+fn bare(name: &str) -> String {
+    let address = name.rsplit('/').next().unwrap_or(name).trim_start_matches("dns+").to_ascii_lowercase();
+    let as_ipv6 = address.strip_prefix("[::ffff:").and_then(|rest| rest.split_once(']'));
+    as_ipv6.map(|(host, port)| format!("{host}{port}")).unwrap_or(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_release_has_invocations_with_a_file_with_flags_and_of_a_frontend() {
+        let all = invocations().expect("plans");
+        for (version, component) in RELEASES {
+            let of: Vec<&Invocation> = all
+                .keys()
+                .filter(|(own, _)| *own == component.name)
+                .map(|(_, invocation)| invocation)
+                .collect();
+            let count = |is: fn(&Invocation) -> bool| of.iter().filter(|own| is(own)).count();
+            assert!(count(|own| own.file.is_some()) >= 8, "{version}");
+            assert!(count(|own| own.args.iter().any(|arg| arg.starts_with("--endpoint="))) >= 3, "{version}");
+            assert!(count(|own| own.args[0] == "query-frontend") >= 3, "{version}");
+        }
+    }
+}
