@@ -54,7 +54,6 @@ impl<'a> Rules<'a> {
     /// # Errors
     /// When a selector of the spec cannot be understood.
     pub fn of(query: &'a ThanosQuery, facts: &'a Facts<'a>) -> Result<Self, SelectorError> {
-        let names = Names::of(query).ok();
         Ok(Self {
             query,
             facts,
@@ -63,7 +62,7 @@ impl<'a> Rules<'a> {
                 DiscoveryMode::File => query.spec.service_discovery.resolve,
                 DiscoveryMode::Flags => Resolve::Dns,
             },
-            pods: names.map(|names| Workload::queriers(query, &names).selector()).unwrap_or_default(),
+            pods: pods_of(query),
         })
     }
 
@@ -136,12 +135,21 @@ impl<'a> Rules<'a> {
 
     // A querier that queries itself answers every query twice, and then again.
     fn judge_own(&self, service: &StoreApiService) -> Result<(), Reason> {
-        if owner_of(service).is_some_and(|owner| self.query.metadata.name.as_deref() == Some(owner)) {
+        let name = |query: &ThanosQuery| query.metadata.name.clone();
+        let own = [name(self.query), self.root().and_then(name)];
+        if owner_of(service).is_some_and(|owner| own.iter().flatten().any(|name| name == owner)) {
             return Err(Reason::Own);
         }
+        let leads_to = |pods: &BTreeMap<String, String>| {
+            service.pods.iter().all(|(label, value)| pods.get(label) == Some(value))
+        };
         let leads_back = !service.pods.is_empty()
-            && service.pods.iter().all(|(label, value)| self.pods.get(label) == Some(value));
+            && (leads_to(&self.pods) || self.root().is_some_and(|root| leads_to(&pods_of(root))));
         if leads_back { Err(Reason::LeadsBack) } else { Ok(()) }
+    }
+
+    fn root(&self) -> Option<&ThanosQuery> {
+        self.facts.watched.root.as_deref()
     }
 
     fn loop_with(&self, service: &StoreApiService) -> Option<String> {
@@ -150,11 +158,18 @@ impl<'a> Rules<'a> {
             other.metadata.name.as_deref() == Some(owner)
                 && other.metadata.namespace.as_deref() == Some(&service.namespace)
         })?;
-        let own = query_service(self.query)?;
+        // A shard answers through its root.
+        let own = query_service(self.root().unwrap_or(self.query))?;
         let their_rules = Rules::of(other, self.facts).ok()?;
         their_rules.judge_by_metadata(&own).ok()?;
         Some(format!("{}/{owner}", service.namespace))
     }
+}
+
+/// The labels of the querier pods of `query`.
+fn pods_of(query: &ThanosQuery) -> BTreeMap<String, String> {
+    let names = Names::of(query).ok();
+    names.map(|names| Workload::queriers(query, &names).selector()).unwrap_or_default()
 }
 
 fn missing_labels(service: &StoreApiService) -> Vec<&'static str> {

@@ -3,7 +3,7 @@
 use crds::names::reasons;
 use sd_agent::document::DocumentError;
 
-use super::{NameError, TooLarge, VersionError};
+use super::{NameError, TooLarge, TreeError, VersionError};
 use crate::cluster_version::ClusterVersion;
 
 /// Why there is no plan. Nothing is touched then.
@@ -15,6 +15,9 @@ pub enum PlanError {
     /// The version is too old or unreadable.
     #[error(transparent)]
     Version(#[from] VersionError),
+    /// `spec.distributed` asks for what cannot be done.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
     /// The endpoints make no valid document.
     #[error("the endpoints make no valid document; nothing was changed, and this is a bug of the operator")]
     Document(#[from] DocumentError),
@@ -38,7 +41,7 @@ impl PlanError {
         match self {
             Self::TooLarge(_) => reasons::TOO_LARGE,
             Self::ClusterTooOld(_) => reasons::CLUSTER_TOO_OLD,
-            Self::Name(_) | Self::Version(_) | Self::Document(_) => reasons::INVALID_FIELD,
+            Self::Name(_) | Self::Version(_) | Self::Tree(_) | Self::Document(_) => reasons::INVALID_FIELD,
         }
     }
 }

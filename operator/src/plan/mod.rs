@@ -33,6 +33,7 @@ pub mod service_monitor;
 mod summary;
 mod thanos_args;
 mod together;
+mod tree;
 
 use std::sync::Arc;
 
@@ -56,8 +57,9 @@ pub use monitor::Monitor;
 pub use removal::{HeldRemoval, Missing, Remembered, RememberedError, RemovalGuard};
 pub use replicas::Replicas;
 pub use running::{Running, RunningWorkload};
-pub use summary::{Delivery, DocumentId, Summary};
+pub use summary::{Delivery, DocumentId, Summary, TreeSummary};
 pub use thanos_args::{endpoint_flag, names_endpoint};
+pub use tree::{Mode, Over, Pods, ShardSet, Standing, Tree, TreeError, root_of};
 
 use config_map::Written;
 use endpoints::{next_to_go, with_missing_pods};
@@ -87,6 +89,8 @@ pub struct Known<'a> {
     pub query_service: Option<Result<QueryServiceChoice, QueryServiceError>>,
     /// Release of the cluster.
     pub cluster: ClusterVersion,
+    /// The next step of a tree of queriers, and nothing for any other.
+    pub tree: Tree,
 }
 
 /// Everything that shall exist. `apply` destructures it without `..`: a new field does not compile until it is
@@ -109,8 +113,21 @@ pub struct Plan {
     pub balanced: Option<Service>,
     /// The query frontend.
     pub frontend: Option<WorkloadPlan>,
+    /// Shards: which have to be there, which go, and whether pods wait for them.
+    pub shards: Shards,
     /// What it was made from, for status.
     pub summary: Summary,
+}
+
+/// The shards of a tree.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Shards {
+    /// Those that have to be there.
+    pub wanted: Vec<ThanosQuery>,
+    /// The names of those that go.
+    pub gone: Vec<String>,
+    /// Why there shall be no pods before they are ready.
+    pub hold_pods: Option<String>,
 }
 
 /// The objects that either workload has.
@@ -134,6 +151,22 @@ const NO_SLEEP: &str = "has no pause before a container is stopped (Kubernetes h
 const SLICES_AS_FLAGS: &str = "spec.serviceDiscovery.resolve: EndpointSlice has no effect in mode Flags, where every \
                                change of a pod would replace the queriers; names are used";
 
+/// The next step of the tree that `query` asks for, or has; see [`Tree`].
+///
+/// # Errors
+/// See [`PlanError`].
+pub fn tree(
+    query: &ThanosQuery,
+    names: &Names,
+    running: &Running,
+    standing: &Standing,
+    now: Timestamp,
+) -> Result<Tree, PlanError> {
+    let workload = Workload::queriers(query, names);
+    let image = Image::of(workload.common, running.querier.version.as_deref(), workload.layer.field())?;
+    Ok(Tree::of(query, names, &image, standing, now)?)
+}
+
 /// Plans everything for `query`.
 ///
 /// # Errors
@@ -152,10 +185,18 @@ pub fn plan(
     if matches!(delivery, Delivery::Agent { .. }) && !known.cluster.has_native_sidecars() {
         return Err(PlanError::ClusterTooOld(known.cluster));
     }
-    let (additional, problems) =
-        endpoints::additional_endpoints(query, &names, image.version, &config.cluster_domain);
+    let tree = &known.tree;
+    let (additional, problems) = match tree.over {
+        Over::Stores => endpoints::additional_endpoints(query, &names, image.version, &config.cluster_domain),
+        // The shards have them.
+        Over::Shards(_) => Default::default(),
+    };
     let mut told = Told { problems, ..Told::default() };
     let guard = RemovalGuard::of(query, &mut told.problems);
+    let mut known = known.clone();
+    // What was remembered is of something else: stores must not stay beside shards, nor the other way round.
+    known.remembered = known.remembered.filter(|_| !known.tree.is_other);
+    let (known, tree) = (&known, &known.tree);
     let remembered = known.remembered.filter(|own| Some(&own.owner) == query.metadata.uid.as_ref());
     let pods = remembered.map(|remembered| &remembered.pods);
     let (discovery, pods) = with_missing_pods(discovery, pods, now);
@@ -164,7 +205,7 @@ pub fn plan(
     let Guarded { endpoints, config_maps, remembered } =
         guarded(&written, &guard, endpoints, &discovery.unknown, &pods)?;
     let document = config_maps.wanted.as_ref().and_then(DocumentId::of);
-    let args = query_args::query_args(query, image.version, delivery, &endpoints.flags);
+    let args = query_args::query_args(query, image.version, delivery, &endpoints.flags, &tree.mode);
     let listen = listen::Listen::of(&args.args);
     told.problems.extend(args.refused);
     told.remarks.extend(args.remarks);
@@ -175,6 +216,8 @@ pub fn plan(
     if !known.cluster.has_sleep() {
         told.remarks.push(format!("this cluster ({}) {NO_SLEEP}", known.cluster));
     }
+
+    told.remarks.extend(tree.remark(image.version));
 
     let prefix = listen::route_prefix(&args.args);
     let agent = agent::Agent {
@@ -196,7 +239,10 @@ pub fn plan(
         drain_seconds: drain::drain_seconds(&args.args, &[drain::HTTP_GRACE, drain::GRPC_GRACE]),
         has_sleep: known.cluster.has_sleep(),
     };
-    let inputs = [image.reference.clone()];
+    // The spec says the mode, but not when the pods get it.
+    let mode = query_args::mode_args(&tree.mode, image.version);
+    let inputs: Vec<String> =
+        std::iter::once(image.reference.clone()).chain(mode.iter().map(ToString::to_string)).collect();
     let template = pod.template(&workload, &mut told.problems);
     let replicas = known.running.querier.replicas(query.spec.replicas);
     let queriers = WorkloadPlan {
@@ -232,6 +278,11 @@ pub fn plan(
         queriers,
         balanced,
         frontend,
+        shards: Shards {
+            wanted: tree.shards.clone(),
+            gone: tree.gone.clone(),
+            hold_pods: tree.unready.clone().filter(|_| tree.holds_pods),
+        },
         summary: Summary {
             endpoints,
             version: image.version,
@@ -244,6 +295,7 @@ pub fn plan(
             remarks: told.remarks,
             query_service_problem: told.query_service,
             selector: selector.join(","),
+            tree: TreeSummary::of(tree),
         },
         config_maps,
         remembered: Arc::new(remembered),
@@ -360,9 +412,11 @@ impl Plan {
             queriers,
             balanced,
             frontend,
+            shards: Shards { wanted, gone, hold_pods },
         } = self;
         let frontend = frontend.as_ref().map(WorkloadPlan::to_json);
-        let all = json!([role, role_binding, queriers.to_json(), balanced, frontend]);
+        let shards = json!([wanted, gone, hold_pods.is_some()]);
+        let all = json!([role, role_binding, queriers.to_json(), balanced, frontend, shards]);
         sha256_hex(all.to_string().as_bytes())
     }
 

@@ -5,10 +5,10 @@ use crds::{ThanosQuery, names::pod};
 use sd_agent::{Feature, ThanosVersion};
 
 use super::{
-    Delivery, Flag,
+    Delivery, Flag, Mode,
     additional_args::merge,
     arg::Arg,
-    thanos_args::{Program, ThanosArgs, endpoint_flag},
+    thanos_args::{Program, ThanosArgs, endpoint_flag, tree_flags},
 };
 
 /// How often Thanos reads its file again, from 0.38; before, it watches the folder.
@@ -22,6 +22,7 @@ pub fn query_args(
     version: ThanosVersion,
     delivery: Delivery,
     flags: &[Flag],
+    mode: &Mode,
 ) -> ThanosArgs {
     let mut args = fixed(query);
     args.extend(web(query));
@@ -33,12 +34,20 @@ pub fn query_args(
     }
     let labels = query.spec.replica_labels.iter();
     args.extend(labels.map(|label| Arg::value("--query.replica-label", label).of("spec.replicaLabels")));
+    args.extend(mode_args(mode, version));
     args.extend(
         flags.iter().map(|flag| Arg::value(endpoint_flag(flag.endpoint_type), flag.address.to_string())),
     );
     args.extend(file(query, version, delivery));
     let given = query.spec.common.additional_args.as_deref().unwrap_or_default();
     merge(Program::Query, version, args, FIELD, given).into_args(Program::Query)
+}
+
+/// The arguments that make queriers send parts of queries to shards.
+pub fn mode_args(mode: &Mode, version: ThanosVersion) -> Vec<Arg> {
+    let Mode::Distributed(labels) = mode else { return vec![] };
+    let flags = tree_flags::of_a_root(labels, version);
+    flags.into_iter().map(|(name, value)| Arg::value(name, value).of("spec.distributed")).collect()
 }
 
 fn fixed(query: &ThanosQuery) -> Vec<Arg> {
@@ -129,7 +138,7 @@ mod tests {
             "{{apiVersion: monitoring.thanos.io/v1alpha1, kind: ThanosQuery, metadata: {{name: global}}, spec: {{{spec}}}}}"
         );
         let query: ThanosQuery = serde_saphyr::from_str(&yaml).expect("a ThanosQuery");
-        query_args(&query, version.parse().expect("a version"), delivery, flags)
+        query_args(&query, version.parse().expect("a version"), delivery, flags, &Mode::Local)
     }
 
     fn of(spec: &str) -> ThanosArgs {
