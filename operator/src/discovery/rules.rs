@@ -12,7 +12,7 @@ use sd_agent::EndpointType;
 
 use super::{Reason, Selection, SelectorError, Store, Unknown, Watched, reach::reach};
 use crate::{
-    plan::{Names, Workload},
+    plan::{Names, Workload, root_of},
     watch::{StoreApiService, StoreApiSlice, WatchedNamespace},
 };
 
@@ -148,8 +148,10 @@ impl<'a> Rules<'a> {
         if leads_back { Err(Reason::LeadsBack) } else { Ok(()) }
     }
 
+    /// The ThanosQuery that this one is a shard of. Others whose rules are asked have nothing to do with it.
     fn root(&self) -> Option<&ThanosQuery> {
-        self.facts.watched.root.as_deref()
+        let name = root_of(self.query)?;
+        self.facts.watched.root.as_deref().filter(|root| root.metadata.name.as_deref() == Some(name))
     }
 
     fn loop_with(&self, service: &StoreApiService) -> Option<String> {

@@ -415,7 +415,7 @@ impl Plan {
             shards: Shards { wanted, gone, hold_pods },
         } = self;
         let frontend = frontend.as_ref().map(WorkloadPlan::to_json);
-        let shards = json!([wanted, gone, hold_pods.is_some()]);
+        let shards = json!([wanted, gone, hold_pods]);
         let all = json!([role, role_binding, queriers.to_json(), balanced, frontend, shards]);
         sha256_hex(all.to_string().as_bytes())
     }
