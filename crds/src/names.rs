@@ -205,6 +205,8 @@ pub mod conditions {
     pub const REMARKS: &str = "Remarks";
     /// Warning: nothing tells which Thanos release runs.
     pub const VERSION_UNKNOWN: &str = "VersionUnknown";
+    /// Warning: `spec` asks for something that the release of Thanos cannot do.
+    pub const UNSUPPORTED_BY_VERSION: &str = "UnsupportedByVersion";
     /// Warning: an endpoint can reach only one of the several addresses behind its name.
     pub const SINGLE_ADDRESS: &str = "SingleAddress";
     /// Warning: `namespaceSelector` asks for namespaces that the operator may not read.
@@ -297,6 +299,8 @@ pub mod reasons {
     pub const SHARD_WARNINGS: &str = "ShardWarnings";
     /// Paused for another operator, while this one works.
     pub const TAKEN_OVER: &str = "TakenOver";
+    /// The release of Thanos is too old for it.
+    pub const VERSION_TOO_OLD: &str = "VersionTooOld";
     /// The version cannot be told from the image.
     pub const VERSION_UNKNOWN: &str = "VersionUnknown";
 }

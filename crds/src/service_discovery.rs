@@ -18,7 +18,8 @@ use crate::schema;
 #[serde(rename_all = "camelCase")]
 pub struct ServiceDiscovery {
     /// File: ordinary endpoints are in a file that Thanos reloads, so they change without a restart; strict and group
-    /// endpoints are flags, and changing those replaces the pods one at a time. Flags: every endpoint is a flag, and
+    /// endpoints are flags, and changing those replaces the pods one at a time. FileAll: strict and group endpoints are
+    /// in the file, too, and no endpoint ever replaces a pod; needs Thanos v0.38. Flags: every endpoint is a flag, and
     /// every change replaces the pods.
     #[serde(default)]
     pub mode: DiscoveryMode,
@@ -73,6 +74,7 @@ pub enum DiscoveryMode {
     #[default]
     File,
     Flags,
+    FileAll,
 }
 
 /// What is written for an ordinary endpoint.
@@ -139,7 +141,7 @@ pub struct AdditionalEndpoint {
 
     /// What Thanos does with it. Regular: asked while it is healthy. Strict: a query fails rather than miss its data.
     /// Group: replicas of the same data behind one name, of which one is asked. GroupStrict: both. All but Regular
-    /// are flags of the pods, and changing them replaces the pods one at a time.
+    /// are flags of the pods, and changing them replaces the pods one at a time, but in mode FileAll.
     #[serde(default, rename = "type")]
     pub endpoint_type: AdditionalEndpointType,
 }

@@ -108,6 +108,21 @@ impl Address {
         Ok(Self { lookup, host: host.to_owned(), port })
     }
 
+    /// The same with another host.
+    ///
+    /// # Errors
+    /// When `host` is no valid host.
+    pub fn with_host(&self, host: String) -> Result<Self, AddressError> {
+        if !is_host(&host, self.lookup) {
+            return Err(AddressError::Host(host));
+        }
+        let address = Self { lookup: self.lookup, host, port: self.port };
+        match address.to_string().len() {
+            length if length > MAX_LENGTH => Err(AddressError::TooLong(length)),
+            _ => Ok(address),
+        }
+    }
+
     /// The prefix.
     pub fn lookup(&self) -> Lookup {
         self.lookup
@@ -144,8 +159,12 @@ impl Address {
     /// `pod-0.store.ns.svc:10901` is covered by `dnssrv+_grpc._tcp.store.ns.svc`.
     pub fn covers(&self, flagged: &Self) -> bool {
         let (whole, part) = (self.target(), flagged.target());
-        let is_below = || part.strip_suffix(whole).is_some_and(|before| before.ends_with('.'));
-        let same_or_below = part == whole || self.lookup.finds_the_port() && is_below();
+        // Hosts are ASCII, and a spelling of our own may have letters of the other case.
+        let is_below = || {
+            let (before, end) = part.split_at(part.len().saturating_sub(whole.len()));
+            before.ends_with('.') && end.eq_ignore_ascii_case(whole)
+        };
+        let same_or_below = part.eq_ignore_ascii_case(whole) || self.lookup.finds_the_port() && is_below();
         let same_port = match (self.port, flagged.port) {
             (Some(own), Some(other)) => own == other,
             _ => true,
@@ -282,6 +301,8 @@ mod tests {
         assert!(headless.covers(&address("store-0.store.demo.svc.cluster.local:10901")));
         let plain = address("store.demo.svc.cluster.local:80");
         assert!(plain.covers(&address("dns+store.demo.svc.cluster.local:80")));
+        assert!(plain.covers(&address("Store.demo.svc.cluster.local:80")));
+        assert!(headless.covers(&address("store-0.sTore.demo.svc.cluster.local:10901")));
     }
 
     #[test]

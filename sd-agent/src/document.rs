@@ -2,20 +2,36 @@
 //!
 //! The operator writes it, every agent turns it into the file of its own pod ([`crate::render`]).
 
-use serde::{Deserialize, Serialize};
+use std::{borrow::Cow, sync::LazyLock};
 
-use crate::address::{Address, Lookup};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+
+use crate::{
+    address::{Address, Lookup},
+    in_file::{ClientTls, InFile, InFileError, spelt},
+};
+
+/// The newest format of an entry that this reader knows; see [`Endpoint::needs`].
+pub const ENTRY_FORMAT: u32 = 2;
+/// The format in which an entry may have TLS settings of its own.
+const FORMAT_WITH_TLS: u32 = 2;
 
 /// All endpoints of one ThanosQuery, sorted by their file address and without duplicates.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// Entries of a format that is too new for this reader are counted and not kept: the others are used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Unsorted")]
 pub struct Document {
     endpoints: Vec<Endpoint>,
+    too_new: usize,
 }
 
 /// One endpoint, in the form for a file and, for strict and group endpoints, in the form for a flag.
+///
+/// A reader skips the fields that it does not know: a newer operator adds only such as may be missed, or says by
+/// [`Self::needs`] that they may not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Endpoint {
     /// As an ordinary entry of a file.
     pub file: Address,
@@ -25,6 +41,12 @@ pub struct Endpoint {
     /// As the value of the flag of its type; none for a regular endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flag: Option<Address>,
+    /// What its entry in a file says besides the address, where the release of Thanos can say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    in_file: Option<Box<InFile>>,
+    /// The format that a reader has to know to use this entry at all.
+    #[serde(default = "oldest", skip_serializing_if = "is_oldest")]
+    needs: u32,
 }
 
 /// The four ways in which Thanos uses an endpoint.
@@ -52,12 +74,32 @@ pub enum DocumentError {
     /// Thanos exits on a strict address that has a DNS prefix.
     #[error("endpoint {0}: a strict endpoint cannot have a DNS prefix")]
     StrictLookup(Address),
+    /// Thanos refuses what the entry says besides, or cannot use it.
+    #[error("endpoint {address}: {source}")]
+    InFile {
+        /// Which.
+        address: Address,
+        /// What is wrong.
+        #[source]
+        source: InFileError,
+    },
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Unsorted {
-    endpoints: Vec<Endpoint>,
+    endpoints: Vec<Entry>,
+}
+
+/// An entry is looked at only when it is not too new.
+struct Entry(Option<Endpoint>);
+
+fn oldest() -> u32 {
+    1
+}
+
+fn is_oldest(format: &u32) -> bool {
+    *format == oldest()
 }
 
 // === impl Document ===
@@ -67,7 +109,11 @@ impl Document {
     ///
     /// # Errors
     /// See [`DocumentError`].
-    pub fn new(mut endpoints: Vec<Endpoint>) -> Result<Self, DocumentError> {
+    pub fn new(endpoints: Vec<Endpoint>) -> Result<Self, DocumentError> {
+        Self::with(endpoints, 0)
+    }
+
+    fn with(mut endpoints: Vec<Endpoint>, too_new: usize) -> Result<Self, DocumentError> {
         endpoints.sort();
         if let Some(pair) = endpoints.windows(2).find(|pair| pair[0].file == pair[1].file) {
             return Err(DocumentError::Duplicate(pair[0].file.clone()));
@@ -82,8 +128,22 @@ impl Document {
                     return Err(DocumentError::Flag(endpoint.file.clone()));
                 }
             }
+            endpoint.check_in_file()?;
         }
-        Ok(Self { endpoints })
+        // Those that are written as they stand differ already.
+        if endpoints.iter().any(|endpoint| !endpoint.in_file().is_plain()) {
+            let mut written: Vec<Cow<'_, Address>> = endpoints.iter().map(Endpoint::written).collect();
+            written.sort();
+            if let Some(pair) = written.windows(2).find(|pair| pair[0] == pair[1]) {
+                return Err(DocumentError::Duplicate(pair[0].clone().into_owned()));
+            }
+        }
+        Ok(Self { endpoints, too_new })
+    }
+
+    /// Entries that are of a newer format than this reader knows.
+    pub fn too_new(&self) -> usize {
+        self.too_new
     }
 
     /// Sorted by file address.
@@ -124,7 +184,32 @@ impl TryFrom<Unsorted> for Document {
     type Error = DocumentError;
 
     fn try_from(unsorted: Unsorted) -> Result<Self, DocumentError> {
-        Self::new(unsorted.endpoints)
+        let all = unsorted.endpoints.len();
+        let known: Vec<Endpoint> = unsorted.endpoints.into_iter().filter_map(|Entry(known)| known).collect();
+        let too_new = all - known.len();
+        Self::with(known, too_new)
+    }
+}
+
+// === impl Entry ===
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Needs {
+            #[serde(default = "oldest")]
+            needs: u32,
+        }
+
+        // Read twice, and never held as anything but text: a document of thousands of entries has to fit.
+        let text = <&serde_json::value::RawValue>::deserialize(deserializer)?.get();
+        let Needs { needs } = serde_json::from_str(text).map_err(D::Error::custom)?;
+        match needs > ENTRY_FORMAT {
+            true => Ok(Self(None)),
+            false => {
+                serde_json::from_str(text).map(|endpoint| Self(Some(endpoint))).map_err(D::Error::custom)
+            }
+        }
     }
 }
 
@@ -133,17 +218,71 @@ impl TryFrom<Unsorted> for Document {
 impl Endpoint {
     /// A regular endpoint.
     pub fn regular(file: Address) -> Self {
-        Self { file, endpoint_type: EndpointType::Regular, flag: None }
+        Self { file, endpoint_type: EndpointType::Regular, flag: None, in_file: None, needs: oldest() }
     }
 
     /// A strict or group endpoint.
     pub fn flagged(endpoint_type: EndpointType, file: Address, flag: Address) -> Self {
-        Self { file, endpoint_type, flag: Some(flag) }
+        Self { file, endpoint_type, flag: Some(flag), in_file: None, needs: oldest() }
+    }
+
+    /// The same, which says `in_file` besides its address.
+    #[must_use]
+    pub fn saying(self, in_file: InFile) -> Self {
+        // Without its settings it would be dialled without TLS, or with that of others.
+        let needs = match &in_file.tls {
+            Some(ClientTls::Tls(settings)) if !settings.inherited => FORMAT_WITH_TLS,
+            Some(ClientTls::Tls(_) | ClientTls::Plaintext) | None => oldest(),
+        };
+        let in_file = (!in_file.is_plain()).then(|| Box::new(in_file));
+        Self { in_file, needs, ..self }
+    }
+
+    /// Its address in a file that can say everything.
+    pub fn written(&self) -> Cow<'_, Address> {
+        let in_file = self.in_file();
+        let address = self.flag.as_ref().filter(|_| in_file.typed).unwrap_or(&self.file);
+        spelt(address, in_file.spelling)
+    }
+
+    fn check_in_file(&self) -> Result<(), DocumentError> {
+        let in_file = self.in_file();
+        let error = |source| DocumentError::InFile { address: self.file.clone(), source };
+        in_file.check(self.endpoint_type.is_group()).map_err(error)?;
+        let written = self.written();
+        let is_group = in_file.typed && self.endpoint_type.is_group();
+        if in_file.typed && self.endpoint_type.is_strict() && written.is_looked_up() {
+            return Err(DocumentError::StrictLookup(written.into_owned()));
+        }
+        if matches!(in_file.tls, Some(ClientTls::Tls(_))) && written.is_looked_up() && !is_group {
+            return Err(error(InFileError::TlsOfLookup));
+        }
+        Ok(())
+    }
+
+    /// What its entry in a file says besides the address.
+    pub fn in_file(&self) -> &InFile {
+        static PLAIN: LazyLock<InFile> = LazyLock::new(InFile::default);
+        self.in_file.as_deref().unwrap_or(&PLAIN)
     }
 
     /// Whether one of `flags` (what a pod's Thanos was started with) names this endpoint already.
     pub fn is_among(&self, flags: &[Address]) -> bool {
         flags.iter().any(|flag| self.flag.as_ref() == Some(flag) || self.file.covers(flag))
+    }
+}
+
+// === impl EndpointType ===
+
+impl EndpointType {
+    /// Whether Thanos balances over the addresses behind it.
+    pub fn is_group(self) -> bool {
+        matches!(self, Self::Group | Self::GroupStrict)
+    }
+
+    /// Whether Thanos asks it always.
+    pub fn is_strict(self) -> bool {
+        matches!(self, Self::Strict | Self::GroupStrict)
     }
 }
 
@@ -157,6 +296,7 @@ pub fn says_nothing(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::in_file::{TlsSettings, TlsVersion};
 
     fn regular(text: &str) -> Endpoint {
         Endpoint::regular(text.parse().expect(text))
@@ -199,6 +339,39 @@ mod tests {
     }
 
     #[test]
+    fn of_a_newer_operator_what_is_unknown_is_skipped_and_the_rest_is_used() {
+        let text = r#"{"endpoints":[
+            {"file":"a:1","type":"Regular","later":{"x":[1]},"inFile":{"later":true}},
+            {"file":7,"type":"Later","needs":3},
+            {"file":"b:1","type":"Regular","needs":2}]}"#;
+        let document: Document = serde_json::from_str(text).expect("readable");
+        let names: Vec<String> = document.endpoints().iter().map(|own| own.file.to_string()).collect();
+        assert_eq!((names.join(" ").as_str(), document.too_new()), ("a:1 b:1", 1));
+        assert!(serde_json::from_str::<Document>(r#"{"endpoints":[{"file":7,"type":"Later"}]}"#).is_err());
+    }
+
+    #[test]
+    fn an_entry_that_must_not_be_dialled_without_its_tls_says_so_to_older_readers() {
+        let settings = |inherited| TlsSettings {
+            ca_file: None,
+            certificate: None,
+            server_name: None,
+            min_version: TlsVersion::Tls12,
+            insecure_skip_verify: false,
+            inherited,
+        };
+        let json = |tls| {
+            let in_file = InFile { tls: Some(tls), ..InFile::default() };
+            Document::new(vec![regular("a:1").saying(in_file)]).expect("valid").to_json()
+        };
+        assert!(json(ClientTls::Tls(settings(false))).contains("\"needs\":2"));
+        assert!(!json(ClientTls::Tls(settings(true))).contains("needs"));
+        assert!(!json(ClientTls::Plaintext).contains("needs"));
+        let text = json(ClientTls::Tls(settings(false)));
+        assert_eq!(serde_json::from_str::<Document>(&text).expect("reads back").to_json(), text);
+    }
+
+    #[test]
     fn documents_that_thanos_would_refuse_cannot_be_made() {
         let refused = |text: &str| assert!(serde_json::from_str::<Document>(text).is_err(), "{text}");
         refused(r#"{"endpoints":[{"file":"a:1","type":"Regular"},{"file":"a:1","type":"Regular"}]}"#);
@@ -208,6 +381,14 @@ mod tests {
         refused(r#"{"endpoints":[{"file":"a","type":"Regular"}]}"#);
         refused(r#"{"endpoint":[]}"#);
         refused(r#"{"endpoints":[],"more":1}"#);
+        let again = r#"{"file":"A:1","type":"Regular"}"#;
+        refused(&format!(
+            r#"{{"endpoints":[{again},{{"file":"a:1","type":"Regular","inFile":{{"spelling":1}}}}]}}"#
+        ));
+        let tls = r#""inFile":{"tls":{"mode":"Tls","minVersion":"1.2"}}"#;
+        refused(&format!(r#"{{"endpoints":[{{"file":"dns+a:1","type":"Regular",{tls}}}]}}"#));
+        let strict = r#""type":"GroupStrict","inFile":{"typed":true}"#;
+        refused(&format!(r#"{{"endpoints":[{{"file":"a:1","flag":"dns+a:1",{strict}}}]}}"#));
         refused(r#"{}"#);
     }
 }

@@ -15,6 +15,8 @@ pub mod address;
 #[deny(clippy::disallowed_types, clippy::disallowed_methods)]
 pub mod document;
 #[deny(clippy::disallowed_types, clippy::disallowed_methods)]
+pub mod in_file;
+#[deny(clippy::disallowed_types, clippy::disallowed_methods)]
 pub mod payload;
 #[deny(clippy::disallowed_types, clippy::disallowed_methods)]
 pub mod render;
@@ -76,6 +78,7 @@ pub mod validate;
 
 pub use address::Address;
 pub use document::{Document, Endpoint, EndpointType};
+pub use in_file::{ClientTls, InFile};
 pub use payload::{Meta, Payload, Refusal};
 pub use report::{DnsFailing, Report};
 pub use version::{Feature, ThanosVersion};

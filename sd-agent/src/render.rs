@@ -3,11 +3,14 @@
 //! Two formats, chosen by release (reference "How `thanos query` discovers endpoints", section 2). Both are
 //! written as JSON, which every YAML reader takes and which has no surprises with bare words.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::{
     address::Address,
-    document::Document,
+    document::{Document, Endpoint},
+    in_file::{ClientTls, TlsSettings, TlsVersion},
     version::{Feature, ThanosVersion},
 };
 
@@ -29,9 +32,46 @@ pub enum FileFormat {
     EndpointSdConfigFile,
 }
 
+/// One entry of `--endpoint.sd-config-file`, in Thanos' words.
 #[derive(Serialize)]
 struct ConfigEntry<'a> {
-    address: &'a Address,
+    address: Cow<'a, Address>,
+    #[serde(skip_serializing_if = "is_off")]
+    strict: bool,
+    #[serde(skip_serializing_if = "is_off")]
+    group: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_config: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_config: Option<ClientConfig<'a>>,
+}
+
+#[derive(Serialize)]
+struct ClientConfig<'a> {
+    tls_config: TlsConfig<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_name: Option<&'a str>,
+}
+
+/// `enabled` is always written out: then Thanos inherits nothing, and takes no field for another one's.
+#[derive(Serialize)]
+struct TlsConfig<'a> {
+    enabled: bool,
+    #[serde(skip_serializing_if = "is_off")]
+    insecure_skip_verify: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_file: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cert_file: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_file: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_version: Option<TlsVersion>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks for a reference
+fn is_off(switch: &bool) -> bool {
+    !switch
 }
 
 // === impl FileFormat ===
@@ -59,15 +99,18 @@ pub fn render(document: &Document, version: ThanosVersion, flags: &[Address]) ->
     };
     let mut text = String::new();
     let mut count = 0;
-    for endpoint in document.endpoints().iter().filter(|endpoint| !endpoint.is_among(flags)) {
-        let address = &endpoint.file;
+    let in_file = document.endpoints().iter().filter(|endpoint| !endpoint.is_among(flags));
+    for endpoint in in_file.filter(|endpoint| is_within_reach(endpoint, version)) {
         let line = match format {
-            FileFormat::StoreSdFiles => serde_json::to_string(address),
-            FileFormat::EndpointSdConfigFile => serde_json::to_string(&ConfigEntry { address }),
+            FileFormat::StoreSdFiles => serde_json::to_string(&endpoint.file),
+            FileFormat::EndpointSdConfigFile => serde_json::to_string(&ConfigEntry::of(endpoint, version)),
         };
-        // A plain string: this cannot fail, and were it to, the reader would refuse the gap.
+        // Plain strings and switches: this cannot fail, and were it to, the reader would refuse the gap.
+        let line = line.unwrap_or_default();
         text.push_str(if count == 0 { open } else { ",\n" });
-        text.push_str(&line.unwrap_or_default());
+        // Only a service config has spaces; what is read back has none, since Thanos' reader sees some in other places
+        // with other eyes than JSON.
+        text.push_str(&line.replace(' ', "\\u0020"));
         count += 1;
     }
     match (count, format) {
@@ -76,6 +119,74 @@ pub fn render(document: &Document, version: ThanosVersion, flags: &[Address]) ->
         _ => text.push_str(close),
     }
     Rendered { text, count }
+}
+
+/// Whether this Thanos can connect to it as it has to be: one with TLS of its own must not be dialled without.
+fn is_within_reach(endpoint: &Endpoint, version: ThanosVersion) -> bool {
+    match &endpoint.in_file().tls {
+        Some(ClientTls::Tls(settings)) => settings.inherited || version.supports(Feature::EndpointTls),
+        Some(ClientTls::Plaintext) | None => true,
+    }
+}
+
+// === impl ConfigEntry ===
+
+impl<'a> ConfigEntry<'a> {
+    fn of(endpoint: &'a Endpoint, version: ThanosVersion) -> Self {
+        let in_file = endpoint.in_file();
+        let is_typed = in_file.typed && endpoint.flag.is_some();
+        let (strict, group) =
+            (is_typed && endpoint.endpoint_type.is_strict(), is_typed && endpoint.endpoint_type.is_group());
+        let service_config = in_file
+            .service_config
+            .as_deref()
+            .filter(|_| group && version.supports(Feature::GroupServiceConfig));
+        let client_config =
+            in_file.tls.as_ref().filter(|_| version.supports(Feature::EndpointTls)).map(ClientConfig::of);
+        Self { address: endpoint.written(), strict, group, service_config, client_config }
+    }
+}
+
+// === impl ClientConfig ===
+
+impl<'a> ClientConfig<'a> {
+    fn of(tls: &'a ClientTls) -> Self {
+        match tls {
+            ClientTls::Plaintext => Self { tls_config: TlsConfig::OFF, server_name: None },
+            ClientTls::Tls(settings) => {
+                let TlsSettings {
+                    ca_file,
+                    certificate,
+                    server_name,
+                    min_version,
+                    insecure_skip_verify,
+                    inherited: _,
+                } = settings;
+                let tls_config = TlsConfig {
+                    enabled: true,
+                    insecure_skip_verify: *insecure_skip_verify,
+                    ca_file: ca_file.as_deref(),
+                    cert_file: certificate.as_ref().map(|files| files.cert_file.as_str()),
+                    key_file: certificate.as_ref().map(|files| files.key_file.as_str()),
+                    min_version: Some(*min_version),
+                };
+                Self { tls_config, server_name: server_name.as_deref() }
+            }
+        }
+    }
+}
+
+// === impl TlsConfig ===
+
+impl TlsConfig<'_> {
+    const OFF: Self = Self {
+        enabled: false,
+        insecure_skip_verify: false,
+        ca_file: None,
+        cert_file: None,
+        key_file: None,
+        min_version: None,
+    };
 }
 
 #[cfg(test)]
@@ -136,5 +247,59 @@ mod tests {
         let again = Document::new(vec![Endpoint::regular(address("b.ns.svc:80"))]).expect("valid");
         assert_eq!(render(&again, ThanosVersion::new(0, 42, 4), &[address("b.ns.svc:80")]).count, 0);
         assert_eq!(render(&again, ThanosVersion::new(0, 42, 4), &[]).count, 1);
+    }
+
+    const NEW: ThanosVersion = ThanosVersion::new(0, 42, 4);
+
+    /// The lines of the file for one document, with what every entry has in common taken away.
+    fn lines(document: &str, version: ThanosVersion) -> Vec<String> {
+        let document: Document = serde_json::from_str(document).expect("a document");
+        let text = render(&document, version, &[]).text;
+        crate::validate::rendered(&text, version).expect("valid for Thanos");
+        let lines = text.lines().filter(|line| line.starts_with("{\"address\":") || line.starts_with('"'));
+        lines.map(|line| line.trim_end_matches(',').to_owned()).collect()
+    }
+
+    #[test]
+    fn what_is_typed_in_the_file_is_written_in_the_form_of_its_flag_where_the_release_knows_types() {
+        let document = r#"{"endpoints":[
+            {"file":"dnssrv+_grpc._tcp.g.ns.svc","type":"Group","flag":"dns+g.ns.svc:80",
+             "inFile":{"typed":true,"serviceConfig":"{\"a\":\"b c\"}"}},
+            {"file":"s.ns.svc:80","type":"Strict","flag":"s.ns.svc:80","inFile":{"typed":true,"spelling":1}},
+            {"file":"t.ns.svc:80","type":"GroupStrict","flag":"t.ns.svc:80","inFile":{"typed":true}}]}"#;
+        assert_eq!(
+            lines(document, NEW),
+            [
+                r#"{"address":"S.ns.svc:80","strict":true}"#,
+                r#"{"address":"t.ns.svc:80","strict":true,"group":true}"#,
+                r#"{"address":"dns+g.ns.svc:80","group":true,"service_config":"{\"a\":\"b\u0020c\"}"}"#,
+            ]
+        );
+        assert_eq!(
+            lines(document, ThanosVersion::new(0, 38, 0))[2],
+            r#"{"address":"dns+g.ns.svc:80","group":true}"#
+        );
+        let old = ["\"s.ns.svc:80\"", "\"t.ns.svc:80\"", "\"dnssrv+_grpc._tcp.g.ns.svc\""];
+        assert_eq!(lines(document, ThanosVersion::new(0, 37, 2)), old);
+    }
+
+    #[test]
+    fn tls_is_written_out_whole_and_an_older_thanos_has_only_what_its_flags_can_connect() {
+        let document = r#"{"endpoints":[
+            {"file":"a:1","type":"Regular","needs":2,"inFile":{"tls":{"mode":"Tls","caFile":"/c/ca.crt","minVersion":"1.2",
+             "certificate":{"certFile":"/c/tls.crt","keyFile":"/c/tls.key"},"serverName":"a.example"}}},
+            {"file":"b:1","type":"Regular","inFile":{"tls":{"mode":"Plaintext"}}},
+            {"file":"c:1","type":"Regular",
+             "inFile":{"tls":{"mode":"Tls","minVersion":"1.3","insecureSkipVerify":true,"inherited":true}}}]}"#;
+        assert_eq!(
+            lines(document, NEW),
+            [
+                r#"{"address":"a:1","client_config":{"tls_config":{"enabled":true,"ca_file":"/c/ca.crt","cert_file":"/c/tls.crt","key_file":"/c/tls.key","min_version":"1.2"},"server_name":"a.example"}}"#,
+                r#"{"address":"b:1","client_config":{"tls_config":{"enabled":false}}}"#,
+                r#"{"address":"c:1","client_config":{"tls_config":{"enabled":true,"insecure_skip_verify":true,"min_version":"1.3"}}}"#,
+            ]
+        );
+        let old = [r#"{"address":"b:1"}"#, r#"{"address":"c:1"}"#];
+        assert_eq!(lines(document, ThanosVersion::new(0, 41, 0)), old);
     }
 }

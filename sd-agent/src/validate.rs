@@ -12,6 +12,7 @@ use serde::{
 
 use crate::{
     address::{Address, AddressError, Lookup},
+    in_file::TlsVersion,
     render::FileFormat,
     version::{Feature, ThanosVersion},
 };
@@ -37,6 +38,22 @@ pub enum Invalid {
     /// The same address twice.
     #[error("{0} is listed twice: Thanos warns at every tick")]
     Duplicate(String),
+    /// The whole file is refused for it.
+    #[error("{address}: a strict endpoint cannot have a DNS prefix")]
+    StrictLookup {
+        /// Which.
+        address: String,
+    },
+    /// The whole file is refused for it, or it is passed over in silence.
+    #[error("{address}: {what} is not for this entry, or not for {version}")]
+    Misplaced {
+        /// Which entry.
+        address: String,
+        /// Which key.
+        what: &'static str,
+        /// The release in question.
+        version: ThanosVersion,
+    },
     /// The release does not know the prefix.
     #[error("{address} is looked up from Thanos v0.42.0 on, not by {version}")]
     TooNew {
@@ -71,6 +88,39 @@ struct Config<'a> {
 struct Entry<'a> {
     #[serde(borrow)]
     address: Cow<'a, str>,
+    #[serde(default)]
+    strict: bool,
+    #[serde(default)]
+    group: bool,
+    #[serde(default, borrow)]
+    service_config: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    client_config: Option<Mapping<ClientConfig<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClientConfig<'a> {
+    #[serde(borrow)]
+    tls_config: Mapping<TlsConfig<'a>>,
+    #[serde(default, borrow)]
+    server_name: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsConfig<'a> {
+    enabled: bool,
+    #[serde(default)]
+    insecure_skip_verify: bool,
+    #[serde(default, borrow)]
+    ca_file: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    cert_file: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    key_file: Option<Cow<'a, str>>,
+    #[serde(default)]
+    min_version: Option<TlsVersion>,
 }
 
 /// Reads back what [`crate::render::render`] wrote for `version`. Returns how many endpoints it names.
@@ -88,7 +138,44 @@ pub fn rendered(text: &str, version: ThanosVersion) -> Result<usize, Invalid> {
         }
         FileFormat::EndpointSdConfigFile => {
             let Mapping(config): Mapping<Config<'_>> = serde_json::from_str(text).map_err(Invalid::Json)?;
+            for Mapping(entry) in &config.endpoints {
+                entry.check(version)?;
+            }
             addresses(config.endpoints.iter().map(|Mapping(entry)| &entry.address), version)
+        }
+    }
+}
+
+// === impl Entry ===
+
+impl Entry<'_> {
+    fn check(&self, version: ThanosVersion) -> Result<(), Invalid> {
+        let Self { address, strict, group, service_config, client_config } = self;
+        if *strict && address.contains('+') {
+            return Err(Invalid::StrictLookup { address: address.to_string() });
+        }
+        let misplaced = |what| Err(Invalid::Misplaced { address: address.to_string(), what, version });
+        let takes_service_config = *group && version.supports(Feature::GroupServiceConfig);
+        if service_config.is_some() && !takes_service_config {
+            return misplaced("service_config");
+        }
+        let Some(Mapping(ClientConfig { tls_config: Mapping(tls), server_name })) = client_config else {
+            return Ok(());
+        };
+        // Of what Thanos looks up the addresses are dialled, with the settings of its flags.
+        if !version.supports(Feature::EndpointTls) || address.contains('+') && !group {
+            return misplaced("client_config");
+        }
+        let TlsConfig { enabled, insecure_skip_verify, ca_file, cert_file, key_file, min_version } = tls;
+        let says_more = *insecure_skip_verify
+            || [ca_file, cert_file, key_file, server_name].into_iter().any(Option::is_some)
+            || min_version.is_some();
+        if !enabled && says_more {
+            return misplaced("tls_config without TLS");
+        }
+        match cert_file.is_some() == key_file.is_some() {
+            true => Ok(()),
+            false => misplaced("cert_file without key_file"),
         }
     }
 }
@@ -177,7 +264,35 @@ mod tests {
             ("{\"endpoints\":null}", NEW, "JSON"),
             ("{\"endpoints\":[]}", OLD, "JSON"),
             ("{\"endpoints\":[],\"endpoints\":[]}", NEW, "JSON"),
-            ("{\"endpoints\":[{\"address\":\"a:1\",\"strict\":true}]}", NEW, "JSON"),
+            ("{\"endpoints\":[{\"address\":\"a:1\",\"strict\":1}]}", NEW, "JSON"),
+            ("{\"endpoints\":[{\"address\":\"a:1\",\"more\":1}]}", NEW, "JSON"),
+            ("{\"endpoints\":[{\"address\":\"dns+a:1\",\"strict\":true}]}", NEW, "DNS prefix"),
+            ("{\"endpoints\":[{\"address\":\"a:1\",\"service_config\":\"{}\"}]}", NEW, "service_config"),
+            (
+                "{\"endpoints\":[{\"address\":\"a:1\",\"client_config\":{\"tls_config\":{\"enabled\":true,\"cert_file\":\"/c\"}}}]}",
+                NEW,
+                "key_file",
+            ),
+            (
+                "{\"endpoints\":[{\"address\":\"dns+a:1\",\"client_config\":{\"tls_config\":{\"enabled\":true}}}]}",
+                NEW,
+                "client_config",
+            ),
+            (
+                "{\"endpoints\":[{\"address\":\"a:1\",\"client_config\":{\"tls_config\":{\"enabled\":true}}}]}",
+                ThanosVersion::new(0, 41, 0),
+                "client_config",
+            ),
+            (
+                "{\"endpoints\":[{\"address\":\"a:1\",\"client_config\":{\"tls_config\":{\"enabled\":false,\"ca_file\":\"/c\"}}}]}",
+                NEW,
+                "without TLS",
+            ),
+            (
+                "{\"endpoints\":[{\"address\":\"a:1\",\"client_config\":{\"server_name\":\"a\"}}]}",
+                NEW,
+                "JSON",
+            ),
             ("{\"endpoints\":[{\"address\":\"a:1\"},{\"address\":\"a:1\"}]}", NEW, "twice"),
             ("{\"endpoints\":[{\"address\":\"a\"}]}", NEW, "port"),
             ("{\"endpoints\":[{\"address\":\"\"}]}", NEW, "host"),

@@ -47,6 +47,8 @@ pub enum Feature {
     ReadyAfterDiscovery,
     /// A querier that chooses among stores announces the labels of those only (0.40).
     AnnouncesSelected,
+    /// A group in the file may say how gRPC balances it (0.40).
+    GroupServiceConfig,
     /// TLS settings of a single endpoint in the file (0.42).
     EndpointTls,
     /// The `dnsdualstack+` prefix (0.42).
@@ -78,7 +80,9 @@ impl ThanosVersion {
             Feature::BalancedGroup | Feature::PartitionLabels => family >= (0, 37),
             Feature::BalancedStrictGroup => family == (0, 37),
             Feature::FrontendAsksDownstream => family >= (0, 39),
-            Feature::ReadyAfterDiscovery | Feature::AnnouncesSelected => family >= (0, 40),
+            Feature::ReadyAfterDiscovery | Feature::AnnouncesSelected | Feature::GroupServiceConfig => {
+                family >= (0, 40)
+            }
             Feature::EndpointTls | Feature::DualStackLookup => family >= (0, 42),
         }
     }

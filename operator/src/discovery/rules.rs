@@ -59,7 +59,7 @@ impl<'a> Rules<'a> {
             facts,
             selection: Selection::of(query)?,
             resolve: match query.spec.service_discovery.mode {
-                DiscoveryMode::File => query.spec.service_discovery.resolve,
+                DiscoveryMode::File | DiscoveryMode::FileAll => query.spec.service_discovery.resolve,
                 DiscoveryMode::Flags => Resolve::Dns,
             },
             pods: pods_of(query),

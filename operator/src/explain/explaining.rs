@@ -21,7 +21,10 @@ use super::{
 use crate::{
     config::Config,
     discovery::{Discovery, Facts, Reach, Reason, Rejected, Rules, Store, discover, owner_of},
-    plan::{Endpoints, Known, Names, Remembered, Running, RunningWorkload, Summary, plan},
+    plan::{
+        Endpoints, Known, Names, Remembered, Running, RunningWorkload, Summary, WrittenFor,
+        has_types_in_file, plan,
+    },
     watch::{Autoscaled, StoreApiService, StorePort},
 };
 
@@ -206,8 +209,11 @@ impl Judge<'_> {
     fn written(&self, store: &Store) -> Vec<super::EndpointExplained> {
         let Some((_, summary)) = self.planned else { return vec![] };
         let alone = Discovery { stores: vec![store.clone()], ..Discovery::default() };
-        let (version, delivery) = (summary.version, summary.delivery);
-        let endpoints = Endpoints::of(&alone, &[], version, self.config, delivery).unwrap_or_default();
+        let delivery = summary.delivery;
+        let types_in_file = has_types_in_file(&self.found.query, summary.version);
+        let written_for =
+            WrittenFor { version: summary.version, delivery, types_in_file, config: self.config };
+        let endpoints = Endpoints::of(&alone, &[], written_for).unwrap_or_default();
         let endpoints = endpoints.document.endpoints();
         endpoints.iter().map(|endpoint| self.in_use.explained(endpoint, delivery)).collect()
     }

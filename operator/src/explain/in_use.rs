@@ -56,18 +56,20 @@ impl<'a> InUse<'a> {
         let file = &endpoint.file;
         let flag = match delivery {
             Delivery::Flags => Some(endpoint.flag.as_ref().unwrap_or(file)),
-            Delivery::Agent { .. } | Delivery::Kubelet => endpoint.flag.as_ref(),
+            Delivery::Agent { .. } | Delivery::Kubelet => {
+                endpoint.flag.as_ref().filter(|_| !endpoint.in_file().typed)
+            }
         };
         let arg = flag.map(|flag| format!("{}={flag}", endpoint_flag(endpoint.endpoint_type)));
         let is_flag = arg.is_some_and(|arg| self.args.contains(&arg));
-        let is_in_file = self.endpoints().iter().any(|own| own.file == *file);
-        let (address, carrier) = match flag {
-            Some(flag) if is_flag => (flag, Carrier::Flag),
-            Some(_) if is_in_file => (file, Carrier::FileUntilFlag),
-            None if is_in_file => (file, Carrier::File),
-            flag if self.is_unknown => (flag.unwrap_or(file), Carrier::Unknown),
-            flag => (flag.unwrap_or(file), Carrier::Nothing),
+        let in_file = self.endpoints().iter().find(|own| own.file == *file);
+        let (address, carrier) = match (flag, in_file) {
+            (Some(flag), _) if is_flag => (flag.to_string(), Carrier::Flag),
+            (Some(_), Some(_)) => (file.to_string(), Carrier::FileUntilFlag),
+            (None, Some(own)) => (own.written().to_string(), Carrier::File),
+            (flag, None) if self.is_unknown => (flag.unwrap_or(file).to_string(), Carrier::Unknown),
+            (flag, None) => (flag.unwrap_or(file).to_string(), Carrier::Nothing),
         };
-        EndpointExplained { address: address.to_string(), carrier }
+        EndpointExplained { address, carrier }
     }
 }

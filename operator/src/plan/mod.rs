@@ -37,7 +37,11 @@ mod tree;
 
 use std::sync::Arc;
 
-use crds::{ThanosQuery, query_frontend::QueryFrontendSpec, service_discovery::Resolve};
+use crds::{
+    ThanosQuery,
+    query_frontend::QueryFrontendSpec,
+    service_discovery::{DiscoveryMode, Resolve},
+};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -49,7 +53,7 @@ use sd_agent::{ThanosVersion, payload::sha256_hex};
 use serde_json::json;
 
 pub use config_map::{ConfigMaps, TooLarge, has_thanos_own_file, meta_of, payload_of, set_payload};
-pub use endpoints::{Endpoints, Flag, StrictPods};
+pub use endpoints::{Endpoints, Flag, StrictPods, WrittenFor, has_types_in_file};
 pub use error::PlanError;
 pub use image::{Image, VersionError};
 pub use meta::{Layer, NameError, Names, Workload};
@@ -151,6 +155,10 @@ const NO_SLEEP: &str = "has no pause before a container is stopped (Kubernetes h
 const SLICES_AS_FLAGS: &str = "spec.serviceDiscovery.resolve: EndpointSlice has no effect in mode Flags, where every \
                                change of a pod would replace the queriers; names are used";
 
+const FILE_ALL: &str = "spec.serviceDiscovery.mode: FileAll needs Thanos v0.38";
+const FILE_ALL_OLD: &str =
+    "strict and group endpoints are flags, as in mode File, until spec.version is newer";
+
 /// The next step of the tree that `query` asks for, or has; see [`Tree`].
 ///
 /// # Errors
@@ -200,7 +208,12 @@ pub fn plan(
     let remembered = known.remembered.filter(|own| Some(&own.owner) == query.metadata.uid.as_ref());
     let pods = remembered.map(|remembered| &remembered.pods);
     let (discovery, pods) = with_missing_pods(discovery, pods, now);
-    let endpoints = Endpoints::of(&discovery, &additional, image.version, config, delivery)?;
+    let types_in_file = has_types_in_file(query, image.version);
+    if !types_in_file && query.spec.service_discovery.mode == DiscoveryMode::FileAll {
+        told.unsupported.push(format!("{FILE_ALL}: Thanos {} runs; {FILE_ALL_OLD}", image.version));
+    }
+    let written_for = WrittenFor { version: image.version, delivery, types_in_file, config };
+    let endpoints = Endpoints::of(&discovery, &additional, written_for)?;
     let written = Written { workload: &workload, version: image.version, delivery, known, now };
     let Guarded { endpoints, config_maps, remembered } =
         guarded(&written, &guard, endpoints, &discovery.unknown, &pods)?;
@@ -292,6 +305,7 @@ pub fn plan(
             held: remembered.held_removal(guard.hold_for),
             config_map: names.config_map.clone(),
             problems: told.problems,
+            unsupported: told.unsupported,
             remarks: told.remarks,
             query_service_problem: told.query_service,
             selector: selector.join(","),
@@ -307,6 +321,7 @@ pub fn plan(
 #[derive(Default)]
 struct Told {
     problems: Vec<String>,
+    unsupported: Vec<String>,
     remarks: Vec<String>,
     query_service: Option<String>,
 }

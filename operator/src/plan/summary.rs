@@ -30,6 +30,8 @@ pub struct Summary {
     pub config_map: String,
     /// Parts of the spec that are left out, each with field, reason and remedy.
     pub problems: Vec<String>,
+    /// Parts of the spec that the release of Thanos cannot do, each with field and remedy.
+    pub unsupported: Vec<String>,
     /// Parts of the spec that work otherwise than it seems.
     pub remarks: Vec<String>,
     /// Why it is not known which queriers the frontend shall ask.
@@ -111,8 +113,10 @@ impl Delivery {
         let discovery = &query.spec.service_discovery;
         match (discovery.mode, discovery.agent.enabled) {
             (DiscoveryMode::Flags, _) => Self::Flags,
-            (DiscoveryMode::File, false) => Self::Kubelet,
-            (DiscoveryMode::File, true) => Self::Agent { api: discovery.agent.source != AgentSource::Mount },
+            (DiscoveryMode::File | DiscoveryMode::FileAll, false) => Self::Kubelet,
+            (DiscoveryMode::File | DiscoveryMode::FileAll, true) => {
+                Self::Agent { api: discovery.agent.source != AgentSource::Mount }
+            }
         }
     }
 }
@@ -130,6 +134,7 @@ impl Summary {
             held: None,
             config_map: "cm".into(),
             problems: vec![],
+            unsupported: vec![],
             remarks: vec![],
             query_service_problem: None,
             selector: "a=b".into(),

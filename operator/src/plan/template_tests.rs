@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crds::names::labels;
 use k8s_openapi::api::core::v1::Service as KubeService;
 use proptest::prelude::*;
 
@@ -12,8 +13,13 @@ use crate::{
 };
 
 fn query(version: &str) -> ThanosQuery {
+    query_in_mode(version, "File")
+}
+
+fn query_in_mode(version: &str, mode: &str) -> ThanosQuery {
     serde_saphyr::from_str(&format!(
-        "{{apiVersion: monitoring.thanos.io/v1alpha1, kind: ThanosQuery, metadata: {{name: global, namespace: demo, uid: u-1}}, spec: {{version: {version}, replicas: 2}}}}"
+        "{{apiVersion: monitoring.thanos.io/v1alpha1, kind: ThanosQuery, metadata: {{name: global, namespace: demo, uid: u-1}}, \
+         spec: {{version: {version}, replicas: 2, serviceDiscovery: {{mode: {mode}}}}}}}"
     ))
     .expect("a ThanosQuery")
 }
@@ -36,15 +42,22 @@ struct Ordinary {
 
 impl Ordinary {
     fn service(&self) -> Arc<StoreApiService> {
-        let Self { name, port, headless, labelled } = self;
+        let label = if self.labelled { ", tenant: red" } else { "" };
+        self.with_labels(label)
+    }
+
+    fn with_labels(&self, label: &str) -> Arc<StoreApiService> {
+        let Self { name, port, headless, labelled: _ } = self;
         let ip = if *headless { "None" } else { "10.0.0.1" };
-        let label = if *labelled { ", tenant: red" } else { "" };
         let yaml = format!(
             "{{metadata: {{name: s{name}, namespace: demo, labels: {{{STORE_API}{label}}}}}, spec: {{clusterIP: {ip}, ports: [{{name: grpc, port: {port}}}]}}}}"
         );
         Arc::new(serde_saphyr::from_str::<KubeService>(&yaml).expect("a Service").into())
     }
 }
+
+const TYPE_LABELS: [Option<&str>; 4] =
+    [None, Some(labels::ENDPOINT_STRICT), Some(labels::ENDPOINT_GROUP), Some(labels::ENDPOINT_GROUP_STRICT)];
 
 fn ordinary() -> impl Strategy<Value = Vec<Ordinary>> {
     let one = (0..50u16, 1..u16::MAX, any::<bool>(), any::<bool>())
@@ -82,6 +95,23 @@ proptest! {
     }
 
     #[test]
+    fn in_mode_file_all_no_endpoint_of_any_type_changes_the_pod_template(
+        all in ordinary(),
+        types in proptest::collection::vec(0..4usize, 12),
+        version in prop::sample::select(vec!["v0.38.0", "v0.40.1", "v0.42.4"]),
+    ) {
+        let labels = TYPE_LABELS.map(|label| label.map_or_else(String::new, |label| format!(", {label}: 'true'")));
+        let by_name: std::collections::BTreeMap<_, _> =
+            all.iter().zip(types).map(|(one, of)| (one.name, one.with_labels(&labels[of]))).collect();
+        let services: Vec<_> = by_name.into_values().collect();
+        let query = query_in_mode(version, "FileAll");
+        let none = planned(&query, &[], &Known::default());
+        let some = planned(&query, &services, &Known::default());
+        prop_assert_eq!(none.queriers.deployment, some.queriers.deployment);
+        prop_assert_eq!(none.queriers.service, some.queriers.service);
+    }
+
+    #[test]
     fn the_order_in_which_services_are_seen_does_not_matter(services in ordinary(), turn in 0..12usize) {
         let by_name: std::collections::BTreeMap<_, _> =
             services.iter().map(|service| (service.name, service.service())).collect();
@@ -104,6 +134,20 @@ fn a_strict_endpoint_changes_the_template_and_is_told_to_the_agent() {
     assert!(args.contains(&"--endpoint-strict=strict.demo.svc.cluster.local:80".to_owned()), "{args:?}");
     let agent = pod.init_containers.expect("agent")[0].args.clone().expect("args");
     assert!(agent.contains(&"--flagged=strict.demo.svc.cluster.local:80".to_owned()), "{agent:?}");
+}
+
+#[test]
+fn file_all_on_a_release_that_does_not_know_types_in_a_file_is_mode_file_and_says_so() {
+    let (old, file) = (query_in_mode("v0.37.2", "FileAll"), query_in_mode("v0.37.2", "File"));
+    let args = |query: &ThanosQuery| {
+        let plan = planned(query, &[flagged()], &Known::default());
+        let pod = plan.queriers.deployment.expect("pods").spec.expect("spec").template.spec.expect("pod");
+        (pod.containers[0].args.clone(), plan.summary.unsupported)
+    };
+    let ((old, told), (file, nothing)) = (args(&old), args(&file));
+    assert_eq!(old, file);
+    assert!(told[0].starts_with("spec.serviceDiscovery.mode: FileAll needs Thanos v0.38"), "{told:?}");
+    assert_eq!(nothing, [""; 0]);
 }
 
 #[test]

@@ -182,6 +182,10 @@ fn warnings(
     if !summary.problems.is_empty() {
         all.push(warning(conditions::INVALID, reasons::INVALID_FIELD, summary.problems.join("; ")));
     }
+    if !summary.unsupported.is_empty() {
+        let message = summary.unsupported.join("; ");
+        all.push(warning(conditions::UNSUPPORTED_BY_VERSION, reasons::VERSION_TOO_OLD, message));
+    }
     if let Some(held) = &summary.held {
         all.push(warning(conditions::REMOVAL_HELD, reasons::OVER_THE_LIMIT, held.message()));
     }

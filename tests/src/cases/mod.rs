@@ -27,6 +27,7 @@ mod discovery;
 mod dns;
 mod explain;
 mod faults;
+mod file_all;
 mod foreign;
 mod frontend;
 mod full_disk;
@@ -58,6 +59,7 @@ pub fn all() -> Vec<Case> {
         bad_input::cases(),
         handover::cases(),
         modes::cases(),
+        file_all::cases(),
         agents::cases(),
         agentless::cases(),
         removals::cases(),

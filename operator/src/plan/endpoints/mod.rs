@@ -4,16 +4,19 @@
 //! sections 4 and 8. What the spec adds by itself is in [`additional`], which pods of a strict Service count in [`strict_pods`].
 
 mod additional;
+mod spelling;
 mod strict_pods;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crds::{ThanosQuery, service_discovery::DiscoveryMode};
 use sd_agent::{
-    Address, Document, Endpoint, EndpointType, Feature, ThanosVersion, address::AddressError,
+    Address, Document, Endpoint, EndpointType, Feature, InFile, ThanosVersion, address::AddressError,
     document::DocumentError, version::Release,
 };
 
 pub use additional::{Additional, additional_endpoints};
+pub use spelling::{previous_document, spell};
 pub use strict_pods::{StrictPods, next_to_go, with_missing_pods};
 
 use super::Delivery;
@@ -39,6 +42,19 @@ pub struct Endpoints {
     pub ordinary: BTreeMap<ServiceName, Vec<Address>>,
 }
 
+/// What endpoints are written for.
+#[derive(Clone, Copy, Debug)]
+pub struct WrittenFor<'a> {
+    /// The release of the queriers.
+    pub version: ThanosVersion,
+    /// How endpoints reach them.
+    pub delivery: Delivery,
+    /// Whether strict and group endpoints are in the file, too.
+    pub types_in_file: bool,
+    /// The operator's settings.
+    pub config: &'a Config,
+}
+
 /// An endpoint as a flag of Thanos.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Flag {
@@ -57,17 +73,16 @@ struct Taken<'a> {
 // === impl Endpoints ===
 
 impl Endpoints {
-    /// Writes the stores of `discovery`, and what is `additional`, for `version`.
+    /// Writes the stores of `discovery`, and what is `additional`.
     ///
     /// # Errors
     /// When they make no valid document; duplicates and flag forms are settled here, so that would be a bug.
     pub fn of(
         discovery: &Discovery,
         additional: &[Additional],
-        version: ThanosVersion,
-        config: &Config,
-        delivery: Delivery,
+        written_for: WrittenFor<'_>,
     ) -> Result<Self, DocumentError> {
+        let WrittenFor { version, delivery, types_in_file, config } = written_for;
         let mut taken = Taken { by_place: BTreeMap::new(), additional };
         let mut endpoints: Vec<Endpoint> = additional.iter().map(|own| own.endpoint.clone()).collect();
         let (mut rejected, mut single) = (Vec::new(), Vec::new());
@@ -109,6 +124,9 @@ impl Endpoints {
             single
                 .extend(single_address(store, version).map(|remedy| about(Reason::SingleAddress { remedy })));
         }
+        if types_in_file {
+            endpoints = endpoints.into_iter().map(typed).collect();
+        }
         let document = Document::new(endpoints)?;
         let flags = flags(&document, delivery);
         Ok(Self { document, flags, rejected, single, services, ordinary })
@@ -144,6 +162,12 @@ impl Taken<'_> {
     }
 }
 
+/// Whether strict and group endpoints of `query` are in the file of a Thanos of `version`, too.
+pub fn has_types_in_file(query: &ThanosQuery, version: ThanosVersion) -> bool {
+    query.spec.service_discovery.mode == DiscoveryMode::FileAll
+        && version.supports(Feature::EndpointSdConfigFile)
+}
+
 /// What tells two addresses apart: a prefix does not, unless it finds the port.
 pub fn place(address: &Address) -> String {
     match address.port() {
@@ -162,6 +186,7 @@ pub fn flags(document: &Document, delivery: Delivery) -> Vec<Flag> {
     let flag = |endpoint: &Endpoint| {
         let address = match delivery {
             Delivery::Flags => endpoint.flag.as_ref().unwrap_or(&endpoint.file),
+            Delivery::Agent { .. } | Delivery::Kubelet if endpoint.in_file().typed => return None,
             Delivery::Agent { .. } | Delivery::Kubelet => endpoint.flag.as_ref()?,
         };
         Some(Flag { endpoint_type: endpoint.endpoint_type, address: address.clone() })
@@ -170,6 +195,12 @@ pub fn flags(document: &Document, delivery: Delivery) -> Vec<Flag> {
     flags.sort();
     flags.dedup();
     flags
+}
+
+/// `endpoint` with its type in the file.
+fn typed(endpoint: Endpoint) -> Endpoint {
+    let in_file = InFile { typed: endpoint.flag.is_some(), ..endpoint.in_file().clone() };
+    endpoint.saying(in_file)
 }
 
 fn endpoints_of(
@@ -367,8 +398,9 @@ mod tests {
 
     fn written(stores: Vec<Store>, version: ThanosVersion) -> Endpoints {
         let discovery = Discovery { stores, ..Discovery::default() };
-        Endpoints::of(&discovery, &[], version, &Config::of_tests(), Delivery::Agent { api: true })
-            .expect("a document")
+        let (config, delivery) = (Config::of_tests(), Delivery::Agent { api: true });
+        let written_for = WrittenFor { version, delivery, types_in_file: false, config: &config };
+        Endpoints::of(&discovery, &[], written_for).expect("a document")
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sd_agent::{Document, Endpoint, document::DocumentError};
+use sd_agent::{Document, Endpoint, InFile, document::DocumentError};
 
 use super::{Remembered, RemovalGuard, guard::Present, selection::selection_hash};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     plan::{
         ConfigMaps, Delivery, Endpoints, PlanError, StrictPods,
         config_map::{Written, config_maps},
-        endpoints::{flags, place},
+        endpoints::{flags, place, previous_document, spell},
     },
 };
 
@@ -40,14 +40,17 @@ pub fn guarded(
     let owner = workload.query.metadata.uid.as_deref().unwrap_or_default();
     let present = Present { owner, selection: &selection, endpoints: &endpoints, unknown, pods };
     let mut remembered = guard.judge(known.remembered, present, now);
+    let previous = previous_document(known, &endpoints.document);
+    let previous = previous.as_ref();
     if remembered.kept(&endpoints.services).next().is_some() {
-        let kept = endpoints.clone().keeping(&remembered, delivery)?;
+        let kept = endpoints.clone().keeping(&remembered, delivery, previous)?.spelt_after(previous)?;
         if let Ok(config_maps) = config_maps(written, &kept, &remembered) {
             return Ok(Guarded { endpoints: kept, config_maps, remembered });
         }
         // There is no room for both, and what is there matters more than what is not.
         remembered = remembered.without_missing();
     }
+    let endpoints = endpoints.spelt_after(previous)?;
     let config_maps = config_maps(written, &endpoints, &remembered)?;
     Ok(Guarded { endpoints, config_maps, remembered })
 }
@@ -55,20 +58,38 @@ pub fn guarded(
 // === impl Endpoints ===
 
 impl Endpoints {
-    /// With the endpoints that `remembered` keeps, as ordinary ones. One that another Service has now stays its own.
+    /// With the endpoints that `remembered` keeps, as ordinary ones; how they are reached is as in the `previous`
+    /// document. One that another Service has now stays its own.
     ///
     /// # Errors
     /// As [`Endpoints::of`].
-    fn keeping(self, remembered: &Remembered, delivery: Delivery) -> Result<Self, DocumentError> {
+    fn keeping(
+        self,
+        remembered: &Remembered,
+        delivery: Delivery,
+        previous: Option<&Document>,
+    ) -> Result<Self, DocumentError> {
         let mut endpoints = self.document.endpoints().to_vec();
         let mut taken: BTreeSet<String> = endpoints.iter().map(|endpoint| place(&endpoint.file)).collect();
         for address in remembered.kept(&self.services) {
             if taken.insert(place(address)) {
-                endpoints.push(Endpoint::regular(address.clone()));
+                let before = previous.and_then(|previous| {
+                    previous.endpoints().iter().find(|own| own.file == *address && own.flag.is_none())
+                });
+                let in_file = before.map_or_else(InFile::default, |own| own.in_file().clone());
+                endpoints.push(Endpoint::regular(address.clone()).saying(in_file));
             }
         }
         let document = Document::new(endpoints)?;
         Ok(Self { flags: flags(&document, delivery), document, ..self })
+    }
+
+    /// Spelt so that Thanos takes over what is otherwise than in the `previous` document.
+    ///
+    /// # Errors
+    /// As [`Endpoints::of`].
+    fn spelt_after(self, previous: Option<&Document>) -> Result<Self, DocumentError> {
+        Ok(Self { document: spell(self.document, previous)?, ..self })
     }
 }
 
@@ -105,11 +126,11 @@ mod tests {
         };
         let remembered = holding(&["a.demo:1", "dns+b.demo:1"]);
         let delivery = Delivery::Agent { api: true };
-        let with = endpoints.clone().keeping(&remembered, delivery).expect("a document");
+        let with = endpoints.clone().keeping(&remembered, delivery, None).expect("a document");
         let ordinary = Endpoint::regular("a.demo:1".parse().expect("an address"));
         assert_eq!(with.document.endpoints(), [ordinary, there]);
         assert_eq!(with.flags.len(), 1, "{:?}", with.flags);
-        let flags = endpoints.keeping(&remembered, Delivery::Flags).expect("a document").flags;
+        let flags = endpoints.keeping(&remembered, Delivery::Flags, None).expect("a document").flags;
         assert_eq!(flags.len(), 2, "where everything is a flag, what is held is one, too: {flags:?}");
     }
 }
