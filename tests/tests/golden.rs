@@ -16,7 +16,7 @@ use k8s_openapi::api::{
 use operator::{
     config::Config,
     discovery::{Watched, discover, query_service},
-    plan::{Known, Monitor, Plan, WorkloadPlan, plan},
+    plan::{Known, Monitor, Names, Plan, Running, Shards, Standing, WorkloadPlan, plan, tree},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -70,7 +70,15 @@ fn made(case: &Path) -> String {
     };
     let discovery = discover(&query, &watched).expect("a readable selector");
     let query_service = query.spec.query_frontend.is_some().then(|| query_service(&query, &query_services));
-    let known = Known { generation: Some(41), query_service, ..Known::default() };
+    // A tree is shown as it begins.
+    let tree = query.spec.distributed.is_some().then(|| {
+        let names = Names::of(&query).expect("a name");
+        let (running, standing) = (Running::default(), Standing::default());
+        tree(&query, &names, &running, &standing, Timestamp::UNIX_EPOCH).expect("a tree")
+    });
+    let tree = tree.unwrap_or_default();
+    let discovery = if tree.is_over_shards() { Default::default() } else { discovery };
+    let known = Known { generation: Some(41), query_service, tree, ..Known::default() };
     let Plan {
         names: _,
         config_maps,
@@ -80,6 +88,7 @@ fn made(case: &Path) -> String {
         queriers,
         balanced,
         frontend,
+        shards: Shards { wanted, gone: _, hold_pods },
         summary,
     } = plan(&query, &discovery, &known, &config, Timestamp::UNIX_EPOCH).expect("a plan");
     let mut text = String::new();
@@ -90,6 +99,10 @@ fn made(case: &Path) -> String {
         }
     };
     config_maps.wanted.into_iter().chain(config_maps.former).map(json).for_each(|object| add(Some(object)));
+    wanted.into_iter().map(json).for_each(|shard| add(Some(shard)));
+    if let Some(why) = hold_pods {
+        add(Some(serde_json::json!({"podsWait": why})));
+    }
     add(role.map(json));
     add(role_binding.map(json));
     add(balanced.map(json));

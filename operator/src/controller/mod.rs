@@ -33,7 +33,7 @@ use crate::{
     cluster::Cluster,
     cluster_version::ClusterVersion,
     config::Config,
-    discovery::{Namespaces, discover, query_service},
+    discovery::{Discovery, Namespaces, discover, query_service},
     events::Events,
     metrics::Metrics,
     plan::{self, DocumentId, Known, Names, Plan, Running, RunningWorkload},
@@ -192,7 +192,7 @@ impl Run<'_> {
                 Err(error) => return self.refuse(state, error.reason(), error.to_string()).await,
             };
             // What a root finds are its shards; of the stores they tell.
-            let discovery = tree.discovery(&names).unwrap_or(discovery);
+            let discovery = if tree.is_over_shards() { Discovery::default() } else { discovery };
             let look_again = tree.look_again;
             let known = Known {
                 config_map: there.wanted,

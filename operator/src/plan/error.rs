@@ -3,7 +3,7 @@
 use crds::names::reasons;
 use sd_agent::document::DocumentError;
 
-use super::{NameError, TooLarge, TreeError, VersionError};
+use super::{NameError, TooLarge, TreeError, VersionError, endpoints::ShardsError};
 use crate::cluster_version::ClusterVersion;
 
 /// Why there is no plan. Nothing is touched then.
@@ -21,6 +21,9 @@ pub enum PlanError {
     /// The endpoints make no valid document.
     #[error("the endpoints make no valid document; nothing was changed, and this is a bug of the operator")]
     Document(#[from] DocumentError),
+    /// The shards make none.
+    #[error("the shards make no valid document; nothing was changed, and this is a bug of the operator")]
+    Shards(#[from] ShardsError),
     /// The endpoints do not fit into a ConfigMap.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
@@ -41,7 +44,9 @@ impl PlanError {
         match self {
             Self::TooLarge(_) => reasons::TOO_LARGE,
             Self::ClusterTooOld(_) => reasons::CLUSTER_TOO_OLD,
-            Self::Name(_) | Self::Version(_) | Self::Tree(_) | Self::Document(_) => reasons::INVALID_FIELD,
+            Self::Name(_) | Self::Version(_) | Self::Tree(_) | Self::Document(_) | Self::Shards(_) => {
+                reasons::INVALID_FIELD
+            }
         }
     }
 }

@@ -213,7 +213,10 @@ pub fn plan(
         told.unsupported.push(format!("{FILE_ALL}: Thanos {} runs; {FILE_ALL_OLD}", image.version));
     }
     let written_for = WrittenFor { version: image.version, delivery, types_in_file, config };
-    let endpoints = Endpoints::of(&discovery, &additional, written_for)?;
+    let endpoints = match &tree.over {
+        Over::Stores => Endpoints::of(&discovery, &additional, written_for)?,
+        Over::Shards(set) => Endpoints::of_shards(set, &names, config)?,
+    };
     let written = Written { workload: &workload, version: image.version, delivery, known, now };
     let Guarded { endpoints, config_maps, remembered } =
         guarded(&written, &guard, endpoints, &discovery.unknown, &pods)?;

@@ -4,6 +4,7 @@
 //! sections 4 and 8. What the spec adds by itself is in [`additional`], which pods of a strict Service count in [`strict_pods`].
 
 mod additional;
+mod shards;
 mod spelling;
 mod strict_pods;
 
@@ -16,6 +17,7 @@ use sd_agent::{
 };
 
 pub use additional::{Additional, additional_endpoints};
+pub use shards::ShardsError;
 pub use spelling::{previous_document, spell};
 pub use strict_pods::{StrictPods, next_to_go, with_missing_pods};
 

@@ -17,20 +17,15 @@ mod standing;
 use std::time::Duration;
 
 use crds::{
-    ThanosQuery,
-    distributed::Distributed,
-    names::pod::{GRPC_PORT, GRPC_PORT_NAME},
-    service_discovery::DiscoveryMode,
-    thanos_query_status::ShardStatus,
+    ThanosQuery, distributed::Distributed, service_discovery::DiscoveryMode, thanos_query_status::ShardStatus,
 };
 use jiff::Timestamp;
-use sd_agent::{EndpointType, Feature, ThanosVersion};
+use sd_agent::{Feature, ThanosVersion};
 
 pub use set::ShardSet;
 pub use standing::{Over, Pods, Standing, root_of};
 
 use super::{Image, Names, duration::Nanos, meta::LONGEST_NAME, thanos_args::tree_flags};
-use crate::discovery::{Discovery, Reach, Store};
 use readiness::{Unready, unready};
 use shard::{ShardImage, shard};
 
@@ -267,22 +262,9 @@ impl Tree {
         self.look_again = self.look_again.into_iter().chain(wait).min();
     }
 
-    /// What the pods find where they ask shards; none where they ask stores.
-    pub fn discovery(&self, names: &Names) -> Option<Discovery> {
-        let Over::Shards(set) = &self.over else { return None };
-        let store = |name: String| Store {
-            namespace: names.namespace.clone(),
-            service: Names::of_shard(&name),
-            endpoint_type: EndpointType::Regular,
-            reach: Reach::Headless {
-                port_name: GRPC_PORT_NAME.to_owned(),
-                pod_port: GRPC_PORT,
-                hostnames: vec![],
-            },
-            addresses: 1,
-        };
-        let stores = set.names(&names.query).into_iter().map(store).collect();
-        Some(Discovery { stores, ..Discovery::default() })
+    /// Whether the pods ask shards: then the stores are the shards' concern.
+    pub fn is_over_shards(&self) -> bool {
+        matches!(self.over, Over::Shards(_))
     }
 
     /// What there is to know of a tree of `version`.
@@ -299,7 +281,7 @@ impl Tree {
 
 fn check(query: &ThanosQuery, names: &Names, distributed: &Distributed) -> Result<(), TreeError> {
     let discovery = &query.spec.service_discovery;
-    if discovery.mode != DiscoveryMode::File || !discovery.agent.enabled {
+    if discovery.mode == DiscoveryMode::Flags || !discovery.agent.enabled {
         return Err(TreeError::NeedsAgent);
     }
     let is_replica = |label: &&String| query.spec.replica_labels.contains(label);
