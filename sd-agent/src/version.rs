@@ -37,6 +37,8 @@ pub enum Feature {
     EndpointSdConfigFile,
     /// `--query.partition-label` (0.37).
     PartitionLabels,
+    /// `--query.distributed-with-overlapping-interval` (0.38).
+    OverlappingShards,
     /// Groups re-resolve `dns+` and `dnssrv+` addresses and balance over them (0.37).
     BalancedGroup,
     /// A strict group may carry a DNS prefix: accepted by 0.37 only.
@@ -76,7 +78,7 @@ impl ThanosVersion {
         let Self::Known(Release { major, minor, .. }) = self else { return false };
         let family = (major, minor);
         match feature {
-            Feature::EndpointSdConfigFile => family >= (0, 38),
+            Feature::EndpointSdConfigFile | Feature::OverlappingShards => family >= (0, 38),
             Feature::BalancedGroup | Feature::PartitionLabels => family >= (0, 37),
             Feature::BalancedStrictGroup => family == (0, 37),
             Feature::FrontendAsksDownstream => family >= (0, 39),

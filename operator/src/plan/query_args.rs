@@ -47,7 +47,11 @@ pub fn query_args(
 pub fn mode_args(mode: &Mode, version: ThanosVersion) -> Vec<Arg> {
     let Mode::Distributed(labels) = mode else { return vec![] };
     let flags = tree_flags::of_a_root(labels, version);
-    flags.into_iter().map(|(name, value)| Arg::value(name, value).of("spec.distributed")).collect()
+    let arg = |(name, value): (&str, Option<String>)| match value {
+        Some(value) => Arg::value(name, value),
+        None => Arg::switch(name),
+    };
+    flags.into_iter().map(|flag| arg(flag).of("spec.distributed")).collect()
 }
 
 fn fixed(query: &ThanosQuery) -> Vec<Arg> {

@@ -24,6 +24,7 @@ mod bad_input;
 mod case;
 pub mod differential;
 mod discovery;
+mod distributed;
 mod dns;
 mod explain;
 mod faults;
@@ -60,6 +61,7 @@ pub fn all() -> Vec<Case> {
         handover::cases(),
         modes::cases(),
         file_all::cases(),
+        distributed::cases(),
         agents::cases(),
         agentless::cases(),
         removals::cases(),

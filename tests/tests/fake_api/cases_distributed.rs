@@ -317,6 +317,7 @@ async fn the_root_is_upgraded_before_its_shards() {
     assert_eq!(shards(&api), names, "the same shards");
     assert!(is_ready(&api), "{:?}", api.condition("global", "Ready"));
     assert_eq!(api.condition("global", "Remarks"), None);
+    assert_eq!(story(&api), ["document: s2", "s2: there", "pods: local", "pods: distributed"]);
 }
 
 #[tokio::test(start_paused = true)]

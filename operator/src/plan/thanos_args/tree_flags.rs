@@ -4,28 +4,34 @@ use sd_agent::{Feature, ThanosVersion};
 use serde_json::json;
 
 const MODE: &str = "--query.mode";
+const DISTRIBUTED: &str = "distributed";
 const PARTITION_LABEL: &str = "--query.partition-label";
+/// What a shard has begins where the oldest of its stores begins, and not where the youngest does: without it, a store
+/// gateway beside a younger sidecar of the same tenant loses what is older than the sidecar (seen with 0.42.4).
+const OVERLAPPING: &str = "--query.distributed-with-overlapping-interval";
 const RELABEL: &str = "--selector.relabel-config";
 
 /// Between two rules of a shard; no label of a store is called so.
 const PLACE: &str = "__tmp_thanos_operator_shard";
 
 /// What speaks of the root only: how it asks those below, and what it says of itself to those above.
-const OF_A_ROOT: [&str; 4] =
-    [MODE, PARTITION_LABEL, "--query.distributed-with-overlapping-interval", "--selector-label"];
+const OF_A_ROOT: [&str; 4] = [MODE, PARTITION_LABEL, OVERLAPPING, "--selector-label"];
 
-/// Name and value of the flags with which a root sends parts of queries to shards that are split by `labels`.
-pub fn of_a_root(labels: &[String], version: ThanosVersion) -> Vec<(&'static str, String)> {
-    let mut flags = vec![(MODE, "distributed".to_owned())];
+/// Name and, but for switches, value of the flags with which a root sends parts of queries to shards that are split by `labels`.
+pub fn of_a_root(labels: &[String], version: ThanosVersion) -> Vec<(&'static str, Option<String>)> {
+    let mut flags = vec![(MODE, Some(DISTRIBUTED.to_owned()))];
     if version.supports(Feature::PartitionLabels) {
-        flags.extend(labels.iter().map(|label| (PARTITION_LABEL, label.clone())));
+        flags.extend(labels.iter().map(|label| (PARTITION_LABEL, Some(label.clone()))));
+    }
+    if version.supports(Feature::OverlappingShards) {
+        flags.push((OVERLAPPING, None));
     }
     flags
 }
 
 /// Whether one of `args` is what only such a root has.
 pub fn is_of_a_root(args: &[String]) -> bool {
-    args.iter().any(|arg| arg.as_str() == format!("{MODE}=distributed"))
+    args.iter().any(|arg| arg.as_str() == format!("{MODE}={DISTRIBUTED}"))
 }
 
 /// The argument with which shard `index` of `shards` takes its part of the stores.
@@ -76,11 +82,12 @@ mod tests {
     #[test]
     fn a_root_names_the_labels_from_0_37_on() {
         let labels = texts(&["tenant", "region"]);
-        let mode = (MODE, "distributed".to_owned());
-        assert_eq!(of_a_root(&labels, ThanosVersion::new(0, 36, 1)), [mode.clone()]);
-        let partition = |label: &str| (PARTITION_LABEL, label.to_owned());
+        let mode = (MODE, Some(DISTRIBUTED.to_owned()));
+        assert_eq!(of_a_root(&labels, ThanosVersion::new(0, 36, 1)), std::slice::from_ref(&mode));
+        let partition = |label: &str| (PARTITION_LABEL, Some(label.to_owned()));
         let new = of_a_root(&labels, ThanosVersion::new(0, 37, 2));
         assert_eq!(new, [mode, partition("tenant"), partition("region")]);
+        assert_eq!(of_a_root(&labels, ThanosVersion::new(0, 38, 0)).last(), Some(&(OVERLAPPING, None)));
     }
 
     #[test]

@@ -103,6 +103,11 @@ pub enum TreeError {
 /// Longer than a pod goes on answering after Kubernetes has said that it has to end.
 const LAST_ANSWERS: Duration = Duration::from_secs(15);
 
+const ANNOUNCES_ALL: &str = "each shard announces the labels of all stores although it asks its own only, so every \
+                             query goes to every shard";
+const ASKS_FOR_SERIES: &str = "the pods fetch series from the shards and work out every answer themselves, because parts \
+                               of queries that are sent to shards miss data before v0.38.0";
+
 /// Up to 0.37 Thanos looks at its endpoints this often, whatever it is told.
 const FIXED_TICK: Duration = Duration::from_secs(5);
 
@@ -168,20 +173,20 @@ impl Tree {
         tree.look_again = waits.as_ref().and_then(|waits| waits.look_again);
         let is_ready = waits.is_none();
         tree.unready = waits.map(|Unready { why, .. }| why);
-        let labels = distributed.sharding_labels.clone();
+        let split = Mode::over_shards(distributed, image.version);
         let there = standing.over(&target);
         match (&standing.pods, there) {
             (None, _) | (_, None) => {
                 tree.over = target;
-                tree.mode = Mode::Distributed(labels);
+                tree.mode = split;
                 tree.holds_pods = !is_ready;
             }
             (Some(pods), Some(there)) if there == target => {
                 tree.over = target;
                 // Pods that send parts of queries must find nothing but these shards.
                 let wait = left(settle, standing.document_for);
-                if pods.is_distributed || wait == Some(Duration::ZERO) {
-                    tree.mode = Mode::Distributed(labels);
+                if pods.is_distributed || split == Mode::Local || wait == Some(Duration::ZERO) {
+                    tree.mode = split;
                 } else {
                     tree.wait("the pods take over the shards", wait);
                 }
@@ -192,7 +197,7 @@ impl Tree {
                     Over::Shards(other) => other.labels == set.labels,
                 };
                 if is_split_alike && pods.is_distributed {
-                    tree.mode = Mode::Distributed(labels);
+                    tree.mode = split;
                 }
                 let wait = match is_split_alike {
                     true => Some(Duration::ZERO),
@@ -269,13 +274,30 @@ impl Tree {
 
     /// What there is to know of a tree of `version`.
     pub fn remark(&self, version: ThanosVersion) -> Option<String> {
-        let is_tree = !self.shards.is_empty();
-        (is_tree && !version.supports(Feature::AnnouncesSelected)).then(|| {
-            format!(
-                "spec.distributed: with Thanos {version} each shard announces the labels of all stores although it asks \
-                 its own only, so every query goes to every shard; from v0.40.0 on the shards are split truly"
-            )
-        })
+        let what = if self.shards.is_empty() || version.supports(Feature::AnnouncesSelected) {
+            return None;
+        } else if version.supports(Feature::OverlappingShards) {
+            ANNOUNCES_ALL
+        } else {
+            ASKS_FOR_SERIES
+        };
+        Some(format!(
+            "spec.distributed: with Thanos {version} {what}; from v0.40.0 on the shards are split truly"
+        ))
+    }
+}
+
+// === impl Mode ===
+
+impl Mode {
+    /// Of pods of `version` that have nothing but shards. Before 0.38 a shard is taken to begin where the youngest of
+    /// its stores does, and what is older is missed (seen with 0.37.2); and each pod of a shard is asked for itself, so
+    /// that their answers are mixed. Fetched series are right in every release.
+    fn over_shards(distributed: &Distributed, version: ThanosVersion) -> Self {
+        match version.supports(Feature::OverlappingShards) {
+            true => Self::Distributed(distributed.sharding_labels.clone()),
+            false => Self::Local,
+        }
     }
 }
 

@@ -244,6 +244,22 @@ fn the_root_is_upgraded_before_its_shards() {
 }
 
 #[test]
+fn before_0_38_parts_of_queries_are_not_sent_and_an_upgrade_brings_that_with_the_release() {
+    let query = two();
+    for version in ["v0.35.1", "v0.37.2", "unknown"] {
+        let tree = step(&query, version, &Standing::default());
+        assert_eq!((&tree.over, &tree.mode), (&over(&query), &Mode::Local), "{version}");
+    }
+    let image = Some("quay.io/thanos/thanos:v0.37.2".to_owned());
+    let old = step(&query, "v0.37.2", &Standing::default()).shards;
+    let shards = old.into_iter().map(|shard| ready(shard, 60)).collect();
+    let pods = Some(Pods { image, ..pods(false) });
+    let standing = Standing { pods, shards, ..at_rest(&query) };
+    assert_eq!(step(&query, "v0.37.2", &standing).unready, None, "there is nothing to wait for");
+    assert_eq!(step(&query, "v0.38.0", &standing).mode, partition("tenant"));
+}
+
+#[test]
 fn while_the_pods_are_replaced_no_other_set_is_taken() {
     let (old, new) = (two(), three());
     let mut standing = at_rest(&old);
@@ -402,6 +418,9 @@ fn a_release_that_does_not_split_truly_is_remarked_on() {
     let query = two();
     let tree = next(&query, &Standing::default());
     assert_eq!(tree.remark(ThanosVersion::new(0, 40, 0)), None);
-    assert!(tree.remark(ThanosVersion::new(0, 39, 2)).expect("a remark").contains("v0.40.0"));
+    assert!(
+        tree.remark(ThanosVersion::new(0, 39, 2)).expect("a remark").contains("announces the labels of all")
+    );
+    assert!(tree.remark(ThanosVersion::new(0, 37, 2)).expect("a remark").contains("fetch series"));
     assert_eq!(Tree::default().remark(ThanosVersion::new(0, 35, 1)), None, "no tree");
 }
