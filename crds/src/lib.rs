@@ -1,6 +1,7 @@
 //! The ThanosQuery API, and every name that the operator, its manifests and its tests share.
 
 pub mod common_fields;
+pub mod distributed;
 pub mod endpoint_tls;
 pub mod names;
 pub mod query_frontend;

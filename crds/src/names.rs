@@ -37,6 +37,11 @@ pub mod labels {
     /// Makes an endpoint a strict group.
     pub const ENDPOINT_GROUP_STRICT: &str = "operator.thanos.io/endpoint-group-strict";
 
+    /// On a ThanosQuery that is a shard of another, and on all objects of it: the name of that other.
+    pub const SHARD_OF: &str = "operator.thanos.io/shard-of";
+    /// On the same: which shard, from 0.
+    pub const SHARD: &str = "operator.thanos.io/shard";
+
     /// Value of [`PART_OF`].
     pub const THANOS: &str = "thanos";
     /// Value of [`MANAGED_BY`].
@@ -115,6 +120,8 @@ pub mod annotations {
     /// On pods of ours: the web configuration of Thanos' HTTP server, which a volume makes a file of. It names files and
     /// holds nothing secret.
     pub const WEB_CONFIG: &str = "operator.thanos.io/web-config";
+    /// On a ConfigMap of ours: the set of shards that its endpoints are; absent when they are stores.
+    pub const SHARD_SET: &str = "operator.thanos.io/shard-set";
     /// Domain of the annotations above; they are about the object that carries them, and are not copied.
     pub const OWN_DOMAIN: &str = "operator.thanos.io";
     /// On an object of ours: hash of what was applied last, so that a field that is no longer wanted is noticed.
@@ -255,6 +262,8 @@ pub mod conditions {
     pub const DNS_FAILING: &str = "DnsFailing";
     /// Warning: no querier pod reaches some endpoints.
     pub const ENDPOINTS_UNREACHABLE: &str = "EndpointsUnreachable";
+    /// Warning: shards of a distributed ThanosQuery have warnings of their own.
+    pub const SHARD_WARNINGS: &str = "ShardWarnings";
     /// Warning: Services that carry the StoreAPI labels are left out.
     pub const SERVICES_REJECTED: &str = "ServicesRejected";
 }
@@ -331,6 +340,10 @@ pub mod reasons {
     pub const REMARKS: &str = "Remarks";
     /// Not everything that is wanted is applied yet.
     pub const PENDING: &str = "Pending";
+    /// Shards are not ready, or not all of what they need is there yet.
+    pub const SHARDS_NOT_READY: &str = "ShardsNotReady";
+    /// A shard tells what is wrong with it.
+    pub const SHARD_WARNINGS: &str = "ShardWarnings";
     /// Paused for another operator, while this one works.
     pub const TAKEN_OVER: &str = "TakenOver";
     /// Needs a newer release of Thanos.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     common_fields::CommonFields,
+    distributed::Distributed,
     names::{annotations::TAKE_OVER, labels::TRUE},
     query_frontend::QueryFrontendSpec,
     schema,
@@ -93,6 +94,11 @@ pub struct ThanosQuerySpec {
     /// How endpoints are found and how they reach the queriers.
     #[serde(default)]
     pub service_discovery: ServiceDiscovery,
+
+    /// Split the stores over several sets of queriers, which answer their parts of a query by themselves. For more series
+    /// than one querier can hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distributed: Option<Distributed>,
 
     /// Stop changing anything for this object. What runs goes on running, with the endpoints it has. To leave the object
     /// to this operator while thanos-community/thanos-operator runs too, set this and the annotation

@@ -65,6 +65,10 @@ pub struct ThanosQueryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query_frontend_status: Option<WorkloadStatus>,
 
+    /// The shards of a distributed ThanosQuery, those that are on their way in or out too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shards: Vec<ShardStatus>,
+
     /// Labels that select the querier pods, for autoscalers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
@@ -175,6 +179,23 @@ pub struct WorkloadStatus {
     pub unavailable_replicas: i32,
     /// Pods that are ready.
     pub ready_replicas: i32,
+}
+
+/// One shard of a distributed ThanosQuery.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShardStatus {
+    /// Name of the ThanosQuery that it is.
+    pub name: String,
+    /// Which shard, from 0.
+    pub index: i32,
+    /// Endpoints that its queriers know. They take those of their shard; which ones that are, Thanos tells at
+    /// /api/v1/stores.
+    pub endpoints: i32,
+    /// Whether its queriers are rolled out and available.
+    pub ready: bool,
+    /// Whether each of its querier pods has the current endpoints.
+    pub synced: bool,
 }
 
 // Conditions are merged by type, as kubectl and server-side apply expect.

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use crds::{ThanosQueryStatus, thanos_query_status::Rollout};
+use crds::{ThanosQuery, ThanosQueryStatus, thanos_query_status::Rollout};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::{
     apply::{DeploymentMemory, Waits},
     discovery::Rejected,
-    plan::{Remembered, Running},
+    plan::{DocumentId, Remembered, Running},
     seen::Seen,
     status::AgentAnswers,
     watch::{QueryRef, Scope},
@@ -88,6 +88,12 @@ pub struct QueryState {
     pub frontend: DeploymentMemory,
     /// Whether it is known that there is nothing of a frontend left.
     pub has_no_frontend: bool,
+    /// How long the pods of a tree have been as they are.
+    pub tree: TreeMemory,
+    /// Whether there may be shards.
+    pub has_shards: bool,
+    /// Whether it was paused when its shards were told.
+    pub was_paused: bool,
     /// A rollout that status does not tell yet.
     pub rollout: Option<Rollout>,
     /// What of the spec cannot be done and was told by an Event.
@@ -96,6 +102,17 @@ pub struct QueryState {
     pub loops: BTreeSet<String>,
     /// Services for which an Event was sent.
     pub told: Option<BTreeSet<Rejected>>,
+}
+
+/// Since when the pods of a tree have been as they are. When it is lost, it is waited for once more.
+#[derive(Clone, Debug, Default)]
+pub struct TreeMemory {
+    /// Every pod has this document.
+    pub document: Option<(DocumentId, Instant)>,
+    /// Every pod is new, and none sends parts of queries.
+    pub local: Option<Instant>,
+    /// Every pod is new.
+    pub rolled_out: Option<Instant>,
 }
 
 /// The Deployments of both workloads.
@@ -125,6 +142,8 @@ pub struct Applied {
     pub former_config_maps: Vec<ConfigMap>,
     /// What runs.
     pub running: Running,
+    /// The shards of a tree.
+    pub shards: Vec<ThanosQuery>,
     /// What its pods wait for, although everything else is there.
     pub waits: Waits,
     /// When everything has to be looked at again for what they wait for.

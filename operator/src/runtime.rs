@@ -2,6 +2,7 @@
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
+use crds::ThanosQuery;
 use futures::StreamExt;
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -99,6 +100,8 @@ impl Operator {
             start_owned::<Role>(&context, scope, &mut parts);
             start_owned::<RoleBinding>(&context, scope, &mut parts);
             start_owned::<PodDisruptionBudget>(&context, scope, &mut parts);
+            // The shards of trees.
+            start_owned::<ThanosQuery>(&context, scope, &mut parts);
             start_optional(&context, scope, &mut parts);
             // Last: their first lists let the reconciles begin, and each later list of the above starts them again.
             start_feeds(&context, scope, &mut parts);

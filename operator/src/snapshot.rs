@@ -29,7 +29,7 @@ use crate::{
     discovery::{Namespaces, Rights, Watched, owner_of},
     ownership::Ownership,
     plan::{Names, payload_of, service_monitor::ServiceMonitor},
-    watch::{Index, Indices, QueryService, Row, Wakes, WatchedNamespace},
+    watch::{Guarded, Index, Indices, QueryService, Row, Wakes, WatchedNamespace},
 };
 
 /// Longest that one answer of the API is waited for.
@@ -52,6 +52,8 @@ pub struct Live {
     pub queriers: LiveWorkload,
     /// The query frontend.
     pub frontend: LiveWorkload,
+    /// The shards of a tree, and what is called as one.
+    pub shards: Vec<ThanosQuery>,
 }
 
 /// The objects of one workload as the API has them.
@@ -72,12 +74,14 @@ pub struct LiveWorkload {
 }
 
 /// What has to be read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Reading {
     /// The objects of a frontend; there may be some although none is wanted.
     pub frontend: bool,
     /// ServiceMonitors; the kind is installed.
     pub service_monitors: bool,
+    /// Shards, of which those called so have to be there; there may be others.
+    pub shards: Option<Vec<String>>,
 }
 
 /// An object could not be read.
@@ -128,7 +132,7 @@ pub fn watched(indices: &Indices, wakes: &Wakes, namespaces: &Namespaces, rights
         .filter_map(|(namespace, name)| Some(((namespace, name), wakes.get(namespace, name)?)))
         .collect();
     let others = others.into_values().collect();
-    Watched { slices, others, services, namespaces: known, rights }
+    Watched { slices, others, services, namespaces: known, rights, root: None }
 }
 
 fn in_reach<R: Row>(
@@ -159,10 +163,10 @@ pub async fn live(
     client: &Client,
     query: &ThanosQuery,
     names: &Names,
-    reading: Reading,
+    reading: &Reading,
 ) -> Result<Live, ReadError> {
     let (namespace, querier) = (&names.namespace, &names.querier);
-    let (config_map, former_config_maps, role, role_binding, balanced, queriers, frontend) = tokio::try_join!(
+    let (config_map, former_config_maps, role, role_binding, balanced, queriers, frontend, shards) = tokio::try_join!(
         get(client, namespace, &names.config_map),
         former_config_maps(client, query, names),
         get(client, namespace, querier),
@@ -175,15 +179,50 @@ pub async fn live(
                 false => Ok(LiveWorkload::default()),
             }
         },
+        async {
+            match &reading.shards {
+                Some(wanted) => shards(client, names, wanted).await,
+                None => Ok(vec![]),
+            }
+        },
     )?;
-    Ok(Live { config_map, former_config_maps, role, role_binding, balanced, queriers, frontend })
+    Ok(Live { config_map, former_config_maps, role, role_binding, balanced, queriers, frontend, shards })
+}
+
+/// The shards of a ThanosQuery, and what is called as one of those that are `wanted`.
+async fn shards(client: &Client, names: &Names, wanted: &[String]) -> Result<Vec<ThanosQuery>, ReadError> {
+    let Names { namespace, query, .. } = names;
+    let api: Api<Guarded> = Api::namespaced(client.clone(), namespace);
+    let params = ListParams::default().labels(&format!("{}={query}", labels::SHARD_OF));
+    let about = format!("of ThanosQuery {query}");
+    let list = answered::<ThanosQuery, _>(namespace, &about, api.list(&params)).await?;
+    let mut shards: Vec<ThanosQuery> = list.items.into_iter().filter_map(readable).collect();
+    for name in wanted {
+        // Somebody else's, or one that lost its label.
+        if !shards.iter().any(|shard| shard.metadata.name.as_ref() == Some(name)) {
+            let there = answered::<ThanosQuery, _>(namespace, name, api.get_opt(name)).await?;
+            shards.extend(there.and_then(readable));
+        }
+    }
+    Ok(shards)
+}
+
+/// One that somebody edited into what cannot be read is as good as one that has to be written anew.
+fn readable(guarded: Guarded) -> Option<ThanosQuery> {
+    guarded.0.map_or_else(
+        |invalid| {
+            let spec = serde_json::from_value(serde_json::json!({})).ok()?;
+            Some(ThanosQuery { metadata: invalid.metadata, spec, status: None })
+        },
+        Some,
+    )
 }
 
 async fn workload(
     client: &Client,
     namespace: &str,
     name: &str,
-    reading: Reading,
+    reading: &Reading,
 ) -> Result<LiveWorkload, ReadError> {
     let (service_account, service, disruption_budget, service_monitor, deployment) = tokio::try_join!(
         get(client, namespace, name),

@@ -35,6 +35,10 @@ pub const OLDEST: Release = Release { major: 0, minor: 35, patch: 0 };
 pub enum Feature {
     /// `--endpoint.sd-config-file` and its own YAML format (0.38).
     EndpointSdConfigFile,
+    /// `--query.partition-label` (0.37).
+    PartitionLabels,
+    /// `--query.distributed-with-overlapping-interval` (0.38).
+    OverlappingShards,
     /// Groups re-resolve `dns+` and `dnssrv+` addresses and balance over them (0.37).
     BalancedGroup,
     /// A strict group may carry a DNS prefix: accepted by 0.37 only.
@@ -43,6 +47,8 @@ pub enum Feature {
     FrontendAsksDownstream,
     /// Ready only after the first endpoint update (0.40); earlier releases are ready at once, with no stores.
     ReadyAfterDiscovery,
+    /// A querier that chooses among stores announces the labels of those only (0.40).
+    AnnouncesSelected,
     /// A group in the file may say how gRPC balances it (0.40).
     GroupServiceConfig,
     /// TLS settings of a single endpoint in the file (0.42).
@@ -72,11 +78,13 @@ impl ThanosVersion {
         let Self::Known(Release { major, minor, .. }) = self else { return false };
         let family = (major, minor);
         match feature {
-            Feature::EndpointSdConfigFile => family >= (0, 38),
-            Feature::BalancedGroup => family >= (0, 37),
+            Feature::EndpointSdConfigFile | Feature::OverlappingShards => family >= (0, 38),
+            Feature::BalancedGroup | Feature::PartitionLabels => family >= (0, 37),
             Feature::BalancedStrictGroup => family == (0, 37),
             Feature::FrontendAsksDownstream => family >= (0, 39),
-            Feature::ReadyAfterDiscovery | Feature::GroupServiceConfig => family >= (0, 40),
+            Feature::ReadyAfterDiscovery | Feature::AnnouncesSelected | Feature::GroupServiceConfig => {
+                family >= (0, 40)
+            }
             Feature::EndpointTls | Feature::DualStackLookup => family >= (0, 42),
         }
     }

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use operator::plan::{Monitor, Plan, WorkloadPlan};
+use operator::plan::{Monitor, Plan, Shards, WorkloadPlan};
 use serde::Serialize;
 use serde_json::Value;
 use tests::golden::Input;
@@ -25,6 +25,7 @@ fn made(case: &Path) -> String {
         queriers,
         balanced,
         frontend,
+        shards: Shards { wanted, gone: _, hold_pods },
         summary,
     } = plan;
     let mut text = String::new();
@@ -35,6 +36,10 @@ fn made(case: &Path) -> String {
         }
     };
     config_maps.wanted.into_iter().chain(config_maps.former).map(json).for_each(|object| add(Some(object)));
+    wanted.into_iter().map(json).for_each(|shard| add(Some(shard)));
+    if let Some(why) = hold_pods {
+        add(Some(serde_json::json!({"podsWait": why})));
+    }
     add(role.map(json));
     add(role_binding.map(json));
     add(balanced.map(json));

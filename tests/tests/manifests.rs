@@ -82,6 +82,8 @@ fn the_operator_may_do_what_it_does_with_every_kind_that_it_makes() {
         ("rbac.authorization.k8s.io", "roles"),
         ("rbac.authorization.k8s.io", "rolebindings"),
         ("monitoring.coreos.com", "servicemonitors"),
+        // The shards of trees.
+        ("monitoring.thanos.io", "thanosqueries"),
     ];
     for (group, resource) in made {
         // `delete`: of each kind there is something that a change of the ThanosQuery makes superfluous.

@@ -8,6 +8,8 @@ mod agentless;
 mod agents;
 #[path = "fake_api/cases_cluster_version.rs"]
 mod cluster_version;
+#[path = "fake_api/cases_distributed.rs"]
+mod distributed;
 #[path = "fake_api/cases_dns.rs"]
 mod dns;
 #[path = "fake_api/cases_endpoints.rs"]

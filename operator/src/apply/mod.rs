@@ -35,7 +35,7 @@ pub use turns::Turns;
 pub use workload::{DefaultsWait, DeploymentMemory, Waits};
 
 use crate::{
-    plan::{ConfigMaps, Delivery, Monitor, Plan, WorkloadPlan},
+    plan::{ConfigMaps, Delivery, Monitor, Plan, Shards, WorkloadPlan},
     rollout::is_rolled_out,
     seen::Seen,
     snapshot::{Live, LiveWorkload},
@@ -188,6 +188,7 @@ pub async fn apply(
         queriers,
         balanced,
         frontend,
+        shards,
     } = plan;
     let Live {
         config_map: live_config_map,
@@ -197,6 +198,7 @@ pub async fn apply(
         balanced: live_balanced,
         queriers: live_queriers,
         frontend: live_frontend,
+        shards: live_shards,
     } = live;
     let there = LiveConfigMaps { wanted: live_config_map.as_ref(), former: &former_config_maps };
     let written = pace.config_map_written;
@@ -206,6 +208,12 @@ pub async fn apply(
 
     let step = Step { client, query };
     let look = Looked { asked: pace.asked, gate: pace.gate, now: pace.now, clock: pace.clock };
+    let Shards { wanted, gone, hold_pods } = shards;
+    for shard in wanted {
+        let live = live_shards.iter().find(|live| live.metadata.name == shard.metadata.name);
+        let applied = step.apply(shard, live, &mut outcome).await;
+        outcome.unless_refused(applied)?;
+    }
     if let Some(role) = role {
         step.apply(role, live_role.as_ref(), &mut outcome).await?;
     }
@@ -238,8 +246,11 @@ pub async fn apply(
     }
     outcome.queriers = live_queriers.deployment.clone();
     let mut is_template_there = false;
-    match &queriers.deployment {
-        Some(desired) if has_endpoints => {
+    match (&queriers.deployment, hold_pods) {
+        (Some(_), Some(why)) if has_endpoints && outcome.queriers.is_none() => {
+            outcome.waits.pending.push(why.clone());
+        }
+        (Some(desired), _) if has_endpoints => {
             let live = live_queriers.deployment.as_ref();
             let applied = apply_deployment(&step, desired, live, pace.queriers, &look, &mut outcome);
             let applied = applied.await;
@@ -248,10 +259,16 @@ pub async fn apply(
                 is_template_there = is_there;
             }
         }
-        _ => {
+        (Some(_) | None, _) => {
             outcome.waits.pending.push("the ConfigMap of the endpoints is not written yet".to_owned());
             outcome.complete = false;
         }
+    }
+    // No pod asks them any more.
+    for shard in
+        live_shards.iter().filter(|live| gone.iter().any(|name| live.metadata.name.as_ref() == Some(name)))
+    {
+        step.delete(Some(shard)).await?;
     }
     // What the old pods use stays until the last of them is replaced; that rollout's end wakes us.
     if is_template_there && outcome.queriers.as_ref().is_some_and(is_rolled_out) {

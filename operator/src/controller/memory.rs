@@ -31,6 +31,7 @@ impl Run<'_> {
         rest: String,
         running: Running,
         looked: Option<Seen>,
+        shards: Option<Vec<ThanosQuery>>,
     ) {
         if outcome.config_map_written {
             state.config_map_written = Some(Instant::now());
@@ -61,7 +62,9 @@ impl Run<'_> {
                 state.seen = Some(seen);
                 let waits = outcome.waits.clone();
                 let look_again = outcome.look_again;
-                let applied = Applied { config_map, former_config_maps, running, waits, look_again, rest };
+                let shards = shards.unwrap_or_default();
+                let applied =
+                    Applied { config_map, former_config_maps, running, shards, waits, look_again, rest };
                 state.applied = Some(applied);
             }
             // Something is left to do: look at everything when it is done.

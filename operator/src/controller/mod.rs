@@ -4,6 +4,7 @@ mod gate;
 mod memory;
 mod outcome;
 mod report;
+mod trees;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -32,7 +33,7 @@ use crate::{
     cluster::Cluster,
     cluster_version::ClusterVersion,
     config::Config,
-    discovery::{Namespaces, discover, query_service},
+    discovery::{Discovery, Namespaces, discover, query_service},
     events::Events,
     metrics::Metrics,
     plan::{self, DocumentId, Known, Names, Plan, Running, RunningWorkload},
@@ -92,7 +93,9 @@ async fn steps(query: &ThanosQuery, context: &Context) -> Result<Action, Error> 
     // It is asked for at the start, and its answer wakes us.
     let Some(cluster) = context.cluster.version() else { return Ok(Action::await_change()) };
     let run = Run { query, context, handle: &handle, cluster };
-    if query.spec.paused == Some(true) && !query.is_taken_over() {
+    let is_paused = |query: &ThanosQuery| query.spec.paused == Some(true) && !query.is_taken_over();
+    run.tell_shards(&mut state, is_paused(query));
+    if is_paused(query) || context.root(query).is_some_and(|root| is_paused(&root)) {
         context.end_turn(&own);
         context.looked_at(&own);
         return run.finish(&mut state, Progress::Paused, None).await;
@@ -150,12 +153,13 @@ impl Run<'_> {
         loop {
             // 1. snapshot (client, when more than endpoints may have changed)
             let rights = context.indices.rights(&context.scopes, context.config.needs_consent);
-            let watched = snapshot::watched(&context.indices, &context.wakes, &namespaces, rights);
+            let mut watched = snapshot::watched(&context.indices, &context.wakes, &namespaces, rights);
+            watched.root = context.root(query);
             let live = if full {
                 // The marks that led here are spent: whatever fails from now on, the next look is a full one, too.
                 state.applied = None;
                 let reading = self.reading(state);
-                Some(snapshot::live(&context.client, query, &names, reading).await?)
+                Some(snapshot::live(&context.client, query, &names, &reading).await?)
             } else {
                 None
             };
@@ -179,6 +183,17 @@ impl Run<'_> {
             if state.remembered.is_none() {
                 state.remembered = memory::remembered(query, there).map(Arc::new);
             }
+            let now = context.clock.now();
+            let known_now = (live.as_ref(), state.applied.as_ref());
+            let standing = self.standing(&mut state.tree, &state.deployments, known_now, &running);
+            let tree = standing.map(|own| plan::tree(query, &names, &running, &own, now)).transpose();
+            let tree = match tree {
+                Ok(tree) => tree.unwrap_or_default(),
+                Err(error) => return self.refuse(state, error.reason(), error.to_string()).await,
+            };
+            // What a root finds are its shards; of the stores they tell.
+            let discovery = if tree.is_over_shards() { Discovery::default() } else { discovery };
+            let look_again = tree.look_again;
             let known = Known {
                 config_map: there.wanted,
                 former_config_maps: there.former,
@@ -187,8 +202,8 @@ impl Run<'_> {
                 running,
                 query_service,
                 cluster: self.cluster,
+                tree,
             };
-            let now = context.clock.now();
             let plan = match plan::plan(query, &discovery, &known, &context.config, now) {
                 Ok(plan) => plan,
                 Err(error) => return self.refuse(state, error.reason(), error.to_string()).await,
@@ -202,6 +217,8 @@ impl Run<'_> {
             }
 
             // 4. apply (client)
+            state.has_shards = !plan.shards.wanted.is_empty() || !plan.summary.tree.shards.is_empty();
+            let shards = live.as_ref().map(|live| live.shards.clone());
             let before = live.as_ref().map(|live| Deployments {
                 queriers: live.queriers.deployment.clone(),
                 frontend: live.frontend.deployment.clone(),
@@ -231,7 +248,7 @@ impl Run<'_> {
                 }
             };
             state.refused = None;
-            self.remember(state, &outcome, rest, running, full.then_some(seen));
+            self.remember(state, &outcome, rest, running, full.then_some(seen), shards);
             self.tell(state, &discovery, &plan, before.as_ref(), &outcome);
 
             if outcome.config_map_waits {
@@ -272,7 +289,7 @@ impl Run<'_> {
             let ends = [summary.held.as_ref().map(|held| held.until), summary.look_again];
             let now = context.clock.now();
             let ends = ends.into_iter().flatten().map(|end| clock::left_until(end, now));
-            let again = outcome.wait(Instant::now()).into_iter().chain(ends).min();
+            let again = outcome.wait(Instant::now()).into_iter().chain(ends).chain(look_again).min();
             return self.finish(state, progress, again).await;
         }
     }
@@ -291,6 +308,7 @@ impl Run<'_> {
         Reading {
             frontend: self.query.spec.query_frontend.is_some() || !state.has_no_frontend,
             service_monitors: self.context.indices.service_monitors.is_installed(),
+            shards: self.shards_to_read(state),
         }
     }
 

@@ -47,6 +47,8 @@ pub struct Watched {
     pub rights: Rights,
     /// Other ThanosQuery objects, to which some of the Services belong.
     pub others: Vec<Arc<ThanosQuery>>,
+    /// The ThanosQuery that the one that looks is a shard of.
+    pub root: Option<Arc<ThanosQuery>>,
 }
 
 /// Every Service in reach is in one of these lists, or is left out because somebody chose that.

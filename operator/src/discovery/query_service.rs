@@ -73,7 +73,9 @@ pub fn query_service(
     // One ThanosQuery can have several Services for the same pods.
     let mut groups: BTreeMap<&str, Vec<&QueryService>> = BTreeMap::new();
     for service in services.iter().map(AsRef::as_ref) {
-        if service.deleting || is_own(query, service) {
+        // A part of the data is no answer.
+        let is_shard = service.labels.contains_key(labels::SHARD_OF);
+        if service.deleting || is_shard || is_own(query, service) {
             continue;
         }
         if query.metadata.namespace.as_deref() != Some(&service.namespace) {

@@ -12,7 +12,7 @@ use sd_agent::EndpointType;
 
 use super::{Reason, Selection, SelectorError, Store, TlsChoice, Unknown, Watched, reach::reach};
 use crate::{
-    plan::{Names, Workload},
+    plan::{Names, Workload, root_of},
     watch::{ServiceForm, StoreApiService, StoreApiSlice, WatchedNamespace},
 };
 
@@ -54,7 +54,6 @@ impl<'a> Rules<'a> {
     /// # Errors
     /// When a selector of the spec cannot be understood.
     pub fn of(query: &'a ThanosQuery, facts: &'a Facts<'a>) -> Result<Self, SelectorError> {
-        let names = Names::of(query).ok();
         Ok(Self {
             query,
             facts,
@@ -63,7 +62,7 @@ impl<'a> Rules<'a> {
                 DiscoveryMode::File | DiscoveryMode::FileAll => query.spec.service_discovery.resolve,
                 DiscoveryMode::Flags => Resolve::Dns,
             },
-            pods: names.map(|names| Workload::queriers(query, &names).selector()).unwrap_or_default(),
+            pods: pods_of(query),
         })
     }
 
@@ -144,12 +143,23 @@ impl<'a> Rules<'a> {
 
     // A querier that queries itself answers every query twice, and then again.
     fn judge_own(&self, service: &StoreApiService) -> Result<(), Reason> {
-        if owner_of(service).is_some_and(|owner| self.query.metadata.name.as_deref() == Some(owner)) {
+        let name = |query: &ThanosQuery| query.metadata.name.clone();
+        let own = [name(self.query), self.root().and_then(name)];
+        if owner_of(service).is_some_and(|owner| own.iter().flatten().any(|name| name == owner)) {
             return Err(Reason::Own);
         }
+        let leads_to = |pods: &BTreeMap<String, String>| {
+            service.pods.iter().all(|(label, value)| pods.get(label) == Some(value))
+        };
         let leads_back = !service.pods.is_empty()
-            && service.pods.iter().all(|(label, value)| self.pods.get(label) == Some(value));
+            && (leads_to(&self.pods) || self.root().is_some_and(|root| leads_to(&pods_of(root))));
         if leads_back { Err(Reason::LeadsBack) } else { Ok(()) }
+    }
+
+    /// The ThanosQuery that this one is a shard of. Others whose rules are asked have nothing to do with it.
+    fn root(&self) -> Option<&ThanosQuery> {
+        let name = root_of(self.query)?;
+        self.facts.watched.root.as_deref().filter(|root| root.metadata.name.as_deref() == Some(name))
     }
 
     fn loop_with(&self, service: &StoreApiService) -> Option<String> {
@@ -158,11 +168,18 @@ impl<'a> Rules<'a> {
             other.metadata.name.as_deref() == Some(owner)
                 && other.metadata.namespace.as_deref() == Some(&service.namespace)
         })?;
-        let own = query_service(self.query)?;
+        // A shard answers through its root.
+        let own = query_service(self.root().unwrap_or(self.query))?;
         let their_rules = Rules::of(other, self.facts).ok()?;
         their_rules.judge_by_metadata(&own).ok()?;
         Some(format!("{}/{owner}", service.namespace))
     }
+}
+
+/// The labels of the querier pods of `query`.
+fn pods_of(query: &ThanosQuery) -> BTreeMap<String, String> {
+    let names = Names::of(query).ok();
+    names.map(|names| Workload::queriers(query, &names).selector()).unwrap_or_default()
 }
 
 fn missing_labels(service: &StoreApiService) -> Vec<&'static str> {

@@ -26,7 +26,7 @@ use crate::{
     arguments::DiscoveryArguments,
     cluster::cluster_version,
     discovery::{Namespaces, Rights, Watched, owner_of},
-    plan::Names,
+    plan::{Names, root_of},
     snapshot::{ReadError, answered, get},
     unreadable::unreadable_fields,
     watch::{SERVICE_LABEL, Scope, StoreApiService, WatchedNamespace, watches_namespaces},
@@ -139,6 +139,11 @@ pub async fn read(
     let services: Vec<StoreApiService> = all.into_iter().map(StoreApiService::from).collect();
     let elsewhere = reader.elsewhere(&in_reach.names).await;
     let others = reader.others(&services, name).await;
+    let root = match root_of(&query) {
+        Some(root) => reader.get::<ThanosQuery>(namespace, root, "circles through it are not seen").await,
+        None => None,
+    };
+    let root = root.map(Arc::new);
     let (config_map, deployment, pods) = match Names::of(&query) {
         Err(_) => (None, None, Vec::new()),
         Ok(names) => {
@@ -158,6 +163,7 @@ pub async fn read(
         namespaces: if watches_namespaces(&scopes) { in_reach.known } else { Vec::new() },
         rights: rights(&scopes, arguments),
         others,
+        root,
     };
     let missing_namespaces = in_reach.missing;
     // Who cannot read it is told what a cluster that is new enough does, as the operator does then.

@@ -1,6 +1,6 @@
 //! The ConfigMap with the endpoints: document and envelope for the agents, or Thanos' own file for the kubelet.
 
-use crds::names::pod;
+use crds::names::{annotations::SHARD_SET, pod};
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::ConfigMap};
 use sd_agent::{
@@ -9,7 +9,7 @@ use sd_agent::{
     render::render,
 };
 
-use super::{Delivery, Endpoints, Known, Remembered, Said, Workload, removal::ROOM};
+use super::{Delivery, Endpoints, Known, Over, Remembered, Said, Workload, removal::ROOM};
 
 /// The ConfigMap for `endpoints`, and those of earlier names that pods still read, with the same document.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -79,7 +79,10 @@ pub fn config_maps(
             // What was packed into it earlier gives way.
             Remembered::take_from(&mut payload);
         }
-        let metadata = workload.object_meta(name);
+        let mut metadata = workload.object_meta(name);
+        if let Over::Shards(set) = &known.tree.over {
+            metadata.annotations.get_or_insert_default().insert(SHARD_SET.to_owned(), set.to_string());
+        }
         let mut config_map = ConfigMap { metadata, ..ConfigMap::default() };
         set_payload(&mut config_map, payload);
         config_map

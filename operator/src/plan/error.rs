@@ -3,7 +3,7 @@
 use crds::names::reasons;
 use sd_agent::document::DocumentError;
 
-use super::{NameError, TlsError, TooLarge, VersionError};
+use super::{NameError, TlsError, TooLarge, TreeError, VersionError, endpoints::ShardsError};
 use crate::cluster_version::ClusterVersion;
 
 /// Why there is no plan. Nothing is touched then.
@@ -18,9 +18,15 @@ pub enum PlanError {
     /// TLS settings that nothing can be connected with.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// `spec.distributed` asks for what cannot be done.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
     /// The endpoints make no valid document.
     #[error("the endpoints make no valid document; nothing was changed, and this is a bug of the operator")]
     Document(#[from] DocumentError),
+    /// The shards make none.
+    #[error("the shards make no valid document; nothing was changed, and this is a bug of the operator")]
+    Shards(#[from] ShardsError),
     /// The endpoints do not fit into a ConfigMap.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
@@ -41,7 +47,12 @@ impl PlanError {
         match self {
             Self::TooLarge(_) => reasons::TOO_LARGE,
             Self::ClusterTooOld(_) => reasons::CLUSTER_TOO_OLD,
-            Self::Name(_) | Self::Version(_) | Self::Tls(_) | Self::Document(_) => reasons::INVALID_FIELD,
+            Self::Name(_)
+            | Self::Version(_)
+            | Self::Tls(_)
+            | Self::Tree(_)
+            | Self::Document(_)
+            | Self::Shards(_) => reasons::INVALID_FIELD,
         }
     }
 }

@@ -12,10 +12,11 @@ use serde_json::{Map, Value, json};
 use super::{Layer, Workload};
 
 /// Fields that no pod template has anything of.
-const NOT_OF_PODS: [&str; 10] = [
+const NOT_OF_PODS: [&str; 11] = [
     "additionalServicePorts",
     "annotations",
     "customStoreLabelSelector",
+    "distributed",
     "paused",
     "podDisruptionBudgetConfig",
     "queryFrontend",

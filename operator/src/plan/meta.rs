@@ -69,6 +69,8 @@ pub enum Layer {
 const BALANCED: &str = "-balanced";
 /// Longest name of a Service.
 const LONGEST: usize = 63;
+/// Longest name of a ThanosQuery.
+pub const LONGEST_NAME: usize = LONGEST - QUERIER_PREFIX.len();
 
 // === impl Names ===
 
@@ -84,7 +86,7 @@ impl Names {
         let is_label =
             name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         if querier.len() > LONGEST || name.is_empty() || name.ends_with('-') || !is_label {
-            return Err(NameError { name, service: querier, longest: LONGEST - QUERIER_PREFIX.len() });
+            return Err(NameError { name, service: querier, longest: LONGEST_NAME });
         }
         let chosen = query.spec.service_discovery.config_map.name.clone();
         Ok(Self {
@@ -95,6 +97,11 @@ impl Names {
             querier,
             query: name,
         })
+    }
+
+    /// The Service of the queriers of another ThanosQuery, called `shard`.
+    pub fn of_shard(shard: &str) -> String {
+        format!("{QUERIER_PREFIX}{shard}")
     }
 
     /// Whether the longer names, of the frontend and of the second query Service, are valid too.

@@ -39,6 +39,7 @@ mod summary;
 mod tenancy;
 mod thanos_args;
 mod together;
+mod tree;
 
 use std::sync::Arc;
 
@@ -70,8 +71,9 @@ pub use monitor::Monitor;
 pub use removal::{HeldRemoval, Missing, Remembered, RememberedError, RemovalGuard};
 pub use replicas::Replicas;
 pub use running::{Running, RunningWorkload};
-pub use summary::{Delivery, DocumentId, Summary};
+pub use summary::{Delivery, DocumentId, Summary, TreeSummary};
 pub use thanos_args::{endpoint_flag, names_endpoint};
+pub use tree::{Mode, Over, Pods, ShardSet, Standing, Tree, TreeError, root_of};
 
 use config_map::Written;
 use endpoints::{next_to_go, with_missing_pods};
@@ -102,6 +104,8 @@ pub struct Known<'a> {
     pub query_service: Option<Result<QueryServiceChoice, QueryServiceError>>,
     /// Release of the cluster.
     pub cluster: ClusterVersion,
+    /// The next step of a tree of queriers, and nothing for any other.
+    pub tree: Tree,
 }
 
 /// Everything that shall exist. `apply` destructures it without `..`: a new field does not compile until it is
@@ -124,8 +128,21 @@ pub struct Plan {
     pub balanced: Option<Service>,
     /// The query frontend.
     pub frontend: Option<WorkloadPlan>,
+    /// Shards: which have to be there, which go, and whether pods wait for them.
+    pub shards: Shards,
     /// What it was made from, for status.
     pub summary: Summary,
+}
+
+/// The shards of a tree.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Shards {
+    /// Those that have to be there.
+    pub wanted: Vec<ThanosQuery>,
+    /// The names of those that go.
+    pub gone: Vec<String>,
+    /// Why there shall be no pods before they are ready.
+    pub hold_pods: Option<String>,
 }
 
 /// The objects that either workload has.
@@ -153,6 +170,22 @@ const FILE_ALL: &str = "spec.serviceDiscovery.mode: FileAll needs Thanos v0.38";
 const FILE_ALL_OLD: &str =
     "strict and group endpoints are flags, as in mode File, until spec.version is newer";
 
+/// The next step of the tree that `query` asks for, or has; see [`Tree`].
+///
+/// # Errors
+/// See [`PlanError`].
+pub fn tree(
+    query: &ThanosQuery,
+    names: &Names,
+    running: &Running,
+    standing: &Standing,
+    now: Timestamp,
+) -> Result<Tree, PlanError> {
+    let workload = Workload::queriers(query, names);
+    let image = Image::of(workload.common, running.querier.version.as_deref(), workload.layer.field())?;
+    Ok(Tree::of(query, names, &image, standing, now)?)
+}
+
 /// Plans everything for `query`.
 ///
 /// # Errors
@@ -171,25 +204,45 @@ pub fn plan(
     if matches!(delivery, Delivery::Agent { .. }) && !known.cluster.has_native_sidecars() {
         return Err(PlanError::ClusterTooOld(known.cluster));
     }
-    let connections = Connections::of(query)?;
+    let tree = &known.tree;
     let types_in_file = has_types_in_file(query, image.version);
-    let said = Said { connections: &connections, version: image.version, delivery, types_in_file };
-    let (additional, problems) =
-        endpoints::additional_endpoints(query, &names, &said, &config.cluster_domain);
+    // Stores may be reached over TLS. Shards are not: nobody else asks them, and they are in the file of every release.
+    let (connections, are_shards) = match tree.over {
+        Over::Stores => (Connections::of(query)?, false),
+        Over::Shards(_) => (Connections::default(), true),
+    };
+    let said = Said {
+        connections: &connections,
+        version: image.version,
+        delivery,
+        types_in_file: types_in_file || are_shards,
+    };
+    let (additional, problems) = match tree.over {
+        Over::Stores => endpoints::additional_endpoints(query, &names, &said, &config.cluster_domain),
+        // The shards have them.
+        Over::Shards(_) => Default::default(),
+    };
     let mut told = Told { problems, ..Told::default() };
     let guard = RemovalGuard::of(query, &mut told.problems);
+    let mut known = known.clone();
+    // What was remembered is of something else: stores must not stay beside shards, nor the other way round.
+    known.remembered = known.remembered.filter(|_| !known.tree.is_other);
+    let (known, tree) = (&known, &known.tree);
     let remembered = known.remembered.filter(|own| Some(&own.owner) == query.metadata.uid.as_ref());
     let pods = remembered.map(|remembered| &remembered.pods);
     let (discovery, pods) = with_missing_pods(discovery, pods, now);
     if !types_in_file && query.spec.service_discovery.mode == DiscoveryMode::FileAll {
         told.unsupported.push(format!("{FILE_ALL}: Thanos {} runs; {FILE_ALL_OLD}", image.version));
     }
-    let endpoints = Endpoints::of(&discovery, &additional, &said, config)?;
+    let endpoints = match &tree.over {
+        Over::Stores => Endpoints::of(&discovery, &additional, &said, config)?,
+        Over::Shards(set) => Endpoints::of_shards(set, &names, config)?,
+    };
     let written = Written { workload: &workload, said: &said, known, now };
     let Guarded { endpoints, config_maps, remembered } =
         guarded(&written, &guard, endpoints, &discovery.unknown, &pods)?;
     let document = config_maps.wanted.as_ref().and_then(DocumentId::of);
-    let args = query_args::query_args(query, &said, &endpoints.flags);
+    let args = query_args::query_args(query, &said, &endpoints.flags, &tree.mode);
     let listen = listen::Listen::of(&args.args);
     let serving = serving::Serving::of_queriers(&query.spec);
     let scheme = serving.scheme(&args.args);
@@ -208,6 +261,8 @@ pub fn plan(
     if !known.cluster.has_sleep() {
         told.remarks.push(format!("this cluster ({}) {NO_SLEEP}", known.cluster));
     }
+
+    told.remarks.extend(tree.remark(image.version));
 
     let prefix = listen::route_prefix(&args.args);
     let agent = agent::Agent {
@@ -238,8 +293,11 @@ pub fn plan(
         drain_seconds: drain::drain_seconds(&args.args, &[drain::HTTP_GRACE, drain::GRPC_GRACE]),
         has_sleep: known.cluster.has_sleep(),
     };
+    // The spec says the mode, but not when the pods get it.
+    let mode = query_args::mode_args(&tree.mode, image.version);
     let mut inputs = vec![image.reference.clone()];
     inputs.extend(connections.inputs(image.version, delivery));
+    inputs.extend(mode.iter().map(ToString::to_string));
     let template = pod.template(&workload, &mut told.problems);
     let replicas = known.running.querier.replicas(query.spec.replicas);
     let queriers = WorkloadPlan {
@@ -281,6 +339,11 @@ pub fn plan(
         queriers,
         balanced,
         frontend,
+        shards: Shards {
+            wanted: tree.shards.clone(),
+            gone: tree.gone.clone(),
+            hold_pods: tree.unready.clone().filter(|_| tree.holds_pods),
+        },
         summary: Summary {
             endpoints,
             version: image.version,
@@ -296,6 +359,7 @@ pub fn plan(
             reads_thanos: listen.http_access == HttpAccess::Plain,
             query_service_problem: told.query_service,
             selector: selector.join(","),
+            tree: TreeSummary::of(tree),
         },
         config_maps,
         remembered: Arc::new(remembered),
@@ -470,9 +534,11 @@ impl Plan {
             queriers,
             balanced,
             frontend,
+            shards: Shards { wanted, gone, hold_pods },
         } = self;
         let frontend = frontend.as_ref().map(WorkloadPlan::to_json);
-        let all = json!([role, role_binding, queriers.to_json(), balanced, frontend]);
+        let shards = json!([wanted, gone, hold_pods]);
+        let all = json!([role, role_binding, queriers.to_json(), balanced, frontend, shards]);
         sha256_hex(all.to_string().as_bytes())
     }
 

@@ -5,14 +5,14 @@ use crds::{ThanosQuery, names::pod};
 use sd_agent::{Feature, ThanosVersion};
 
 use super::{
-    Delivery, Flag, Said,
+    Delivery, Flag, Mode, Said,
     additional_args::merge,
     arg::Arg,
     connections::keep_tls_1_2,
     flaws::METRICS_FAIL,
     serving::Serving,
     tenancy::querier_args,
-    thanos_args::{Program, ThanosArgs, endpoint_flag},
+    thanos_args::{Program, ThanosArgs, endpoint_flag, tree_flags},
 };
 
 /// How often Thanos reads its file again, from 0.38; before, it watches the folder.
@@ -21,7 +21,7 @@ const FILE_RELOAD_INTERVAL: &str = "1s";
 const FIELD: &str = "spec.additionalArgs";
 
 /// All arguments for the queriers of `query`, with `flags` as its endpoint flags.
-pub fn query_args(query: &ThanosQuery, said: &Said<'_>, flags: &[Flag]) -> ThanosArgs {
+pub fn query_args(query: &ThanosQuery, said: &Said<'_>, flags: &[Flag], mode: &Mode) -> ThanosArgs {
     let (version, delivery) = (said.version, said.delivery);
     let mut args = fixed(query);
     args.extend(web(query));
@@ -37,6 +37,7 @@ pub fn query_args(query: &ThanosQuery, said: &Said<'_>, flags: &[Flag]) -> Thano
     args.extend(Serving::of_queriers(&query.spec).args(version, &mut refused));
     args.extend(querier_args(query.spec.tenancy.as_ref()));
     args.extend(connection_labels(version));
+    args.extend(mode_args(mode, version));
     args.extend(
         flags.iter().map(|flag| Arg::value(endpoint_flag(flag.endpoint_type), flag.address.to_string())),
     );
@@ -49,6 +50,17 @@ pub fn query_args(query: &ThanosQuery, said: &Said<'_>, flags: &[Flag]) -> Thano
     let merged = merged.into_args(Program::Query);
     refused.extend(merged.refused);
     ThanosArgs { refused, ..merged }
+}
+
+/// The arguments that make queriers send parts of queries to shards.
+pub fn mode_args(mode: &Mode, version: ThanosVersion) -> Vec<Arg> {
+    let Mode::Distributed(labels) = mode else { return vec![] };
+    let flags = tree_flags::of_a_root(labels, version);
+    let arg = |(name, value): (&str, Option<String>)| match value {
+        Some(value) => Arg::value(name, value),
+        None => Arg::switch(name),
+    };
+    flags.into_iter().map(|flag| arg(flag).of("spec.distributed")).collect()
 }
 
 fn fixed(query: &ThanosQuery) -> Vec<Arg> {
@@ -151,11 +163,8 @@ mod tests {
         let query: ThanosQuery = serde_saphyr::from_str(&yaml).expect("a ThanosQuery");
         let connections = Connections::of(&query).expect("valid");
         let version = version.parse().expect("a version");
-        query_args(
-            &query,
-            &Said { connections: &connections, version, delivery, types_in_file: false },
-            flags,
-        )
+        let said = Said { connections: &connections, version, delivery, types_in_file: false };
+        query_args(&query, &said, flags, &Mode::Local)
     }
 
     fn of(spec: &str) -> ThanosArgs {

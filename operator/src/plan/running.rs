@@ -4,7 +4,7 @@
 use crds::names::pod;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::PodSpec};
 
-use super::{Replicas, image::running_version};
+use super::{Replicas, image::running_version, thanos_args::tree_flags};
 use crate::{rollout::is_rolled_out, watch::Autoscaled};
 
 /// What runs of both workloads.
@@ -25,6 +25,10 @@ pub struct RunningWorkload {
     pub downstream_url: Option<String>,
     /// Who decides the number of pods; none before the first look.
     pub replicas: Option<Replicas>,
+    /// The image of new pods.
+    pub image: Option<String>,
+    /// Whether new pods send parts of queries to shards.
+    pub is_distributed: bool,
     /// Whether there may be pods to which the kubelet brings Thanos' own file.
     pub has_kubelets_file: bool,
 }
@@ -61,6 +65,8 @@ impl RunningWorkload {
         let last = last_version.filter(|_| thanos.is_none()).map(str::to_owned);
         Self {
             version: thanos.and_then(|thanos| running_version(thanos.image.as_deref()?)).or(last),
+            image: thanos.and_then(|thanos| thanos.image.clone()),
+            is_distributed: args.is_some_and(|args| tree_flags::is_of_a_root(args)),
             downstream_url: args
                 .and_then(|args| args.iter().find_map(|arg| arg.strip_prefix(DOWNSTREAM)))
                 .map(str::to_owned),

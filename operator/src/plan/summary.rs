@@ -3,12 +3,13 @@
 use crds::{
     ThanosQuery,
     service_discovery::{AgentSource, DiscoveryMode},
+    thanos_query_status::ShardStatus,
 };
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use sd_agent::ThanosVersion;
 
-use super::{Endpoints, HeldRemoval, meta_of};
+use super::{Endpoints, HeldRemoval, Tree, meta_of};
 
 /// What a plan was made from, for status and Events.
 #[derive(Clone, Debug)]
@@ -41,6 +42,19 @@ pub struct Summary {
     pub query_service_problem: Option<String>,
     /// The labels that select the querier pods, as one text.
     pub selector: String,
+    /// The shards, when there are any.
+    pub tree: TreeSummary,
+}
+
+/// What status tells of a tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TreeSummary {
+    /// What is waited for, or which shard is not ready.
+    pub unready: Option<String>,
+    /// Warnings of shards.
+    pub complaints: Vec<String>,
+    /// Each shard.
+    pub shards: Vec<ShardStatus>,
 }
 
 /// Generation and hash of the document in the ConfigMap.
@@ -73,6 +87,16 @@ impl DocumentId {
     pub fn of(config_map: &ConfigMap) -> Option<Self> {
         let meta = meta_of(config_map)?;
         Some(Self { generation: meta.generation, sha256: meta.sha256 })
+    }
+}
+
+// === impl TreeSummary ===
+
+impl TreeSummary {
+    /// Of `tree`.
+    pub fn of(tree: &Tree) -> Self {
+        let Tree { unready, complaints, told, .. } = tree;
+        Self { unready: unready.clone(), complaints: complaints.clone(), shards: told.clone() }
     }
 }
 
@@ -120,6 +144,7 @@ impl Summary {
             reads_thanos: true,
             query_service_problem: None,
             selector: "a=b".into(),
+            tree: TreeSummary::default(),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod frontend_flags;
 mod query_flags;
+pub mod tree_flags;
 mod value;
 
 use std::fmt;

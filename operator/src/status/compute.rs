@@ -129,6 +129,7 @@ pub fn compute(findings: &Findings<'_>) -> ThanosQueryStatus {
                 generation: i64::try_from(document.generation).unwrap_or(i64::MAX),
                 sha256: document.sha256.clone(),
             });
+            status.shards.clone_from(&summary.tree.shards);
             status.selector = Some(summary.selector.clone());
             status.querier_status = deployments.queriers.as_ref().map(workload);
             let has_frontend = query.spec.query_frontend.is_some();
@@ -194,6 +195,10 @@ fn warnings(
     }
     if !summary.remarks.is_empty() {
         all.push(warning(conditions::REMARKS, reasons::REMARKS, summary.remarks.join("; ")));
+    }
+    if !summary.tree.complaints.is_empty() {
+        let message = summary.tree.complaints.join("; ");
+        all.push(warning(conditions::SHARD_WARNINGS, reasons::SHARD_WARNINGS, message));
     }
     if let Some(problem) = &summary.query_service_problem {
         all.push(warning(conditions::QUERY_SERVICE_MISSING, reasons::NOT_ONE_SERVICE, problem.clone()));

@@ -47,9 +47,10 @@ pub fn readiness(pods: &Pods<'_>, waits: &Waits, refusals: &[String], summary: &
     } else {
         let all = workloads.iter().filter_map(|(name, deployment)| Some((name, (*deployment)?)));
         let told: Vec<String> = all.clone().map(|(name, deployment)| told(name, deployment)).collect();
-        match all.clone().all(|(_, deployment)| is_rolled_out(deployment)) {
-            true => (Verdict::True, reasons::AVAILABLE, told.join(", ")),
-            false => (Verdict::False, reasons::PROGRESSING, told.join(", ")),
+        match (all.clone().all(|(_, deployment)| is_rolled_out(deployment)), &summary.tree.unready) {
+            (true, Some(unready)) => (Verdict::False, reasons::SHARDS_NOT_READY, unready.clone()),
+            (true, None) => (Verdict::True, reasons::AVAILABLE, told.join(", ")),
+            (false, _) => (Verdict::False, reasons::PROGRESSING, told.join(", ")),
         }
     };
     let is_stalled = matches!(reason, reasons::APPLY_FAILED | reasons::REVERTED | reasons::DEADLINE_EXCEEDED);

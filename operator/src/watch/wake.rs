@@ -12,7 +12,10 @@ use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
 use super::{Change, Index, QueryService, Scope, StoreApiService, WatchedNamespace};
-use crate::discovery::{Namespaces, Selection, may_ask};
+use crate::{
+    discovery::{Namespaces, Selection, may_ask},
+    plan::root_of,
+};
 
 /// A ThanosQuery that perhaps cannot be read; one such object must not stop the others.
 pub type Guarded = DeserializeGuard<ThanosQuery>;
@@ -131,6 +134,13 @@ impl Wakes {
     pub fn asking(&self, change: &Change<QueryService>) -> Vec<QueryRef> {
         let versions = [change.old.as_deref(), change.new.as_deref()];
         self.readable(|query, _| versions.into_iter().flatten().any(|service| may_ask(query, service)))
+    }
+
+    /// The shards of `root`.
+    pub fn shards_of(&self, root: &QueryRef) -> Vec<QueryRef> {
+        self.readable(|query, namespace| {
+            root.namespace.as_deref() == Some(namespace) && root_of(query) == Some(&root.name)
+        })
     }
 
     /// Every object that can be read.

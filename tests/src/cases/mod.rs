@@ -25,6 +25,7 @@ mod bad_input;
 mod case;
 pub mod differential;
 mod discovery;
+mod distributed;
 mod dns;
 mod explain;
 mod faults;
@@ -69,6 +70,7 @@ pub fn all() -> Vec<Case> {
         modes::cases(),
         matrix::cases(),
         file_all::cases(),
+        distributed::cases(),
         agents::cases(),
         agentless::cases(),
         removals::cases(),

@@ -16,7 +16,7 @@ use kube::CustomResourceExt as _;
 use operator::{
     config::Config,
     discovery::{Discovery, Watched, discover, query_service},
-    plan::{Known, Plan, plan},
+    plan::{Known, Names, Plan, Running, Standing, plan, tree},
     watch::QueryService,
 };
 use serde::de::DeserializeOwned;
@@ -114,7 +114,15 @@ impl Input {
         };
         let discovery = discover(query, watched)?;
         let query_service = query.spec.query_frontend.is_some().then(|| query_service(query, query_services));
-        let known = Known { generation: Some(41), query_service, ..Known::default() };
+        // A tree is shown as it begins.
+        let tree = query.spec.distributed.is_some().then(|| {
+            let (running, standing) = (Running::default(), Standing::default());
+            tree(query, &Names::of(query)?, &running, &standing, Timestamp::UNIX_EPOCH)
+                .map_err(anyhow::Error::from)
+        });
+        let tree = tree.transpose()?.unwrap_or_default();
+        let discovery = if tree.is_over_shards() { Discovery::default() } else { discovery };
+        let known = Known { generation: Some(41), query_service, tree, ..Known::default() };
         let plan = plan(query, &discovery, &known, &config, Timestamp::UNIX_EPOCH)?;
         Ok((discovery, plan))
     }

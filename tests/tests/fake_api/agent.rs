@@ -76,9 +76,14 @@ impl Agent {
         self.is_silent.store(is_silent, Ordering::SeqCst);
     }
 
-    /// Has what the ConfigMap has.
+    /// Has what the ConfigMap of `global` has.
     pub fn applies(&self, api: &FakeApi) {
-        let object = api.get("demo/configmaps/thanos-query-global-endpoints");
+        self.applies_that_of("global", api);
+    }
+
+    /// Has what the ConfigMap of this ThanosQuery has.
+    pub fn applies_that_of(&self, query: &str, api: &FakeApi) {
+        let object = api.get(&format!("demo/configmaps/thanos-query-{query}-endpoints"));
         let config_map: ConfigMap = serde_json::from_value(object).expect("a ConfigMap");
         let meta = ::operator::plan::meta_of(&config_map).expect("a document");
         let applied = Applied {
@@ -101,12 +106,17 @@ impl Agent {
         self.says(|report| report.dns_failing = vec![failing]);
     }
 
-    /// The pod that it is in.
+    /// The pod of `global` that it is in.
     pub fn pod(&self, api: &FakeApi, name: &str) {
+        self.pod_of("global", api, name);
+    }
+
+    /// The pod of this ThanosQuery that it is in.
+    pub fn pod_of(&self, query: &str, api: &FakeApi, name: &str) {
         let (instance, managed_by, operator) = (labels::INSTANCE, labels::MANAGED_BY, labels::OPERATOR);
         api.apply(format!(
             "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: demo, labels: {{{instance}: \
-             thanos-query-global, {managed_by}: {operator}}}}}}}"
+             thanos-query-{query}, {managed_by}: {operator}}}}}}}"
         ));
         let status = json!({"phase": "Running", "podIP": self.address.to_string()});
         api.edit_as(&format!("demo/pods/{name}"), "kubelet", Some("status"), |pod| pod["status"] = status);

@@ -184,6 +184,14 @@ impl FakeApi {
         document.endpoints().iter().map(|endpoint| first(endpoint.file.to_string())).collect()
     }
 
+    /// What became of the objects of this kind in `demo`, in the order in which it happened: name, and the object, none
+    /// when it was deleted.
+    pub fn history(&self, plural: &str) -> Vec<(u64, String, Option<Value>)> {
+        let state = self.server.state();
+        let own = state.store.history.iter().filter(|change| change.key.plural == plural);
+        own.map(|change| (change.version, change.key.name.clone(), change.after.clone())).collect()
+    }
+
     /// The arguments of Thanos that begin with `flag`.
     pub fn flags(&self, query: &str, flag: &str) -> Vec<String> {
         let object = self.get(&format!("demo/deployments/thanos-query-{query}"));

@@ -6,6 +6,7 @@
 mod additional;
 mod overlap;
 mod said;
+mod shards;
 mod spelling;
 mod strict_pods;
 
@@ -22,6 +23,7 @@ use sd_agent::{
 pub use additional::{Additional, additional_endpoints};
 pub use overlap::{Arrivals, Before, next_to_end, overlap};
 pub use said::{Said, can_be_written, flag as flag_of, has_types_in_file, saying};
+pub use shards::ShardsError;
 pub use spelling::{previous_document, spell};
 pub use strict_pods::{StrictPods, next_to_go, with_missing_pods};
 
