@@ -1,16 +1,25 @@
 //! What is counted, as `sd_agent_*`. Labels come from fixed sets only.
 
-use std::sync::atomic::AtomicU64;
+use std::{
+    fmt,
+    sync::{Arc, OnceLock, atomic::AtomicU64},
+};
 
 use prometheus_client::{
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    encoding::{EncodeMetric, MetricEncoder},
+    metrics::{
+        MetricType, TypedMetric, counter::Counter, family::Family, gauge::Gauge, histogram::Histogram,
+        info::Info,
+    },
     registry::Registry,
 };
 
 type Label = [(&'static str, &'static str); 1];
 type Seconds = Gauge<f64, AtomicU64>;
-/// Of one series at most, which is there when something is known.
-type IfKnown = Family<[(&'static str, &'static str); 0], Gauge>;
+
+/// A gauge that is there only since something is known: 0 would claim what nobody has seen.
+#[derive(Clone, Debug, Default)]
+pub struct IfKnown(Arc<OnceLock<Gauge>>);
 
 /// All series of the agent.
 #[derive(Clone, Debug)]
@@ -63,6 +72,29 @@ pub struct Metrics {
     pub thanos_stores: Family<Label, Gauge>,
     /// Plain addresses of the file that Thanos does not list.
     pub thanos_missing: IfKnown,
+}
+
+// === impl IfKnown ===
+
+impl IfKnown {
+    /// What is known now.
+    pub fn set(&self, value: i64) {
+        self.0.get_or_init(Gauge::default).set(value);
+    }
+}
+
+impl EncodeMetric for IfKnown {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        self.0.get().map_or(Ok(()), |gauge| gauge.encode(encoder))
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Gauge::<i64>::TYPE
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.get().is_none()
+    }
 }
 
 // === impl Metrics ===

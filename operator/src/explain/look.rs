@@ -195,3 +195,21 @@ fn sentence(names: impl IntoIterator<Item = String>, of: &str, one: &str, many: 
     let named: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
     (!names.is_empty()).then(|| format!("{} {of} {verb}: {}{more}", names.len(), named.join(", ")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_can_tell_is_shown_and_needs_no_look() {
+        let status: ThanosQueryStatus = serde_json::from_value(serde_json::json!({"conditions": [
+            {"type": "DnsFailing", "status": "Unknown", "reason": "MetricsNotRead", "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+            {"type": "Invalid", "status": "True", "reason": "R", "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+            {"type": "Paused", "status": "False", "reason": "R", "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+        ]}))
+        .expect("a status");
+        let shown: Vec<(String, bool)> =
+            conditions(Some(&status)).into_iter().map(|own| (own.type_, own.is_warning)).collect();
+        assert_eq!(shown, [("DnsFailing".to_owned(), false), ("Invalid".to_owned(), true)]);
+    }
+}

@@ -175,8 +175,8 @@ fn org_id_header(merged: &mut Merged) {
     }
 }
 
-/// A cache keeps its answers apart by request headers, not by certificates: one tenant would get what was cached for
-/// another.
+/// A cache keeps its answers apart by request headers, not by certificates: of two tenants that asked the same the
+/// second got the series of the first (v0.42.4).
 fn certificate_with_cache(merged: &mut Merged) {
     if merged.value(TENANT_CERTIFICATE).is_none_or(str::is_empty) {
         return;

@@ -53,7 +53,7 @@ impl DnsWatch {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (start, mut verdict) = (Instant::now(), Verdict::new(self.timing.dns_spans));
         let (mut told, mut unread) = (Vec::new(), Unread::default());
-        self.board.metrics.dns_failing.get_or_create(&[]).set(0);
+        self.board.metrics.dns_failing.set(0);
         loop {
             let names = Arc::clone(&self.names.borrow_and_update());
             verdict.names(&names);
@@ -133,7 +133,7 @@ fn tell(board: &Board, told: &mut Vec<DnsFailing>, now: Vec<DnsFailing>) {
         tracing::info!("look-ups succeed again");
     }
     let count = i64::try_from(now.len()).unwrap_or(i64::MAX);
-    board.metrics.dns_failing.get_or_create(&[]).set(count);
+    board.metrics.dns_failing.set(count);
     board.update(|report| report.dns_failing.clone_from(&now));
     *told = now;
 }

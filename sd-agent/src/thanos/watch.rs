@@ -112,8 +112,8 @@ impl StoresWatch {
     fn tell(&self, report: ThanosReport) {
         let metrics = &self.board.metrics;
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        metrics.thanos_up.get_or_create(&[]).set(i64::from(report.error.is_none()));
-        metrics.thanos_missing.get_or_create(&[]).set(number(report.missing));
+        metrics.thanos_up.set(i64::from(report.error.is_none()));
+        metrics.thanos_missing.set(number(report.missing));
         for (state, count) in [("healthy", report.healthy), ("unhealthy", report.unhealthy)] {
             metrics.thanos_stores.get_or_create(&label("state", state)).set(number(count));
         }

@@ -153,14 +153,19 @@ fn warnings_come_and_go_by_name() {
         reason: Reason::NoPort { wanted: "grpc".into(), found: vec![] },
     };
     let discovery = Discovery { rejected: vec![rejected], ..Discovery::default() };
-    let unknown = Summary { version: ThanosVersion::Unknown, problems: vec!["--x: no".into()], ..summary() };
+    let unknown = Summary {
+        version: ThanosVersion::Unknown,
+        problems: vec!["--x: no".into()],
+        flaws: vec!["spec.version: use a newer one".into()],
+        ..summary()
+    };
     let status = done(&ThanosQueryStatus::default(), &unknown, &discovery, None);
-    for warning in ["ServicesRejected", "VersionUnknown", "Invalid"] {
+    for warning in ["ServicesRejected", "VersionUnknown", "VersionFlawed", "Invalid"] {
         assert_eq!(condition(&status, warning).expect(warning).0, "True");
     }
     assert_eq!(status.rejected[0].name, "bad");
     let mended = done(&status, &summary(), &Discovery::default(), None);
-    for warning in ["ServicesRejected", "VersionUnknown", "Invalid"] {
+    for warning in ["ServicesRejected", "VersionUnknown", "VersionFlawed", "Invalid"] {
         assert_eq!(condition(&mended, warning), None);
     }
     assert!(mended.rejected.is_empty());
