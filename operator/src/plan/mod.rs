@@ -427,4 +427,6 @@ impl WorkloadPlan {
 #[cfg(test)]
 mod template_tests;
 #[cfg(test)]
+mod tls_tests;
+#[cfg(test)]
 mod workload_tests;
