@@ -18,7 +18,7 @@ use sd_agent::{
 };
 
 pub use additional::{Additional, additional_endpoints};
-pub use said::{Said, can_be_written, flag as flag_of, saying};
+pub use said::{Said, can_be_written, flag as flag_of, flags_say_one_thing, saying};
 pub use strict_pods::{StrictPods, next_to_go, with_missing_pods};
 
 use super::{Delivery, connections::Connection, service_config::service_config};
