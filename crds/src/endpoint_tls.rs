@@ -29,7 +29,7 @@ pub struct EndpointTls {
     }]))]
     pub server_name: Option<String>,
 
-    /// The lowest version of TLS that Thanos speaks.
+    /// The lowest version of TLS that Thanos speaks: 1.0, 1.1, 1.2 or 1.3.
     #[serde(default)]
     pub min_version: MinTlsVersion,
 

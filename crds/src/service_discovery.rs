@@ -161,7 +161,8 @@ pub struct AdditionalEndpoint {
 
     /// What Thanos does with it. Regular: asked while it is healthy. Strict: a query fails rather than miss its data.
     /// Group: replicas of the same data behind one name, of which one is asked. GroupStrict: both. All but Regular
-    /// are flags of the pods, and changing them replaces the pods one at a time, but in mode FileAll.
+    /// are flags of the pods, and changing them replaces the pods one at a time; with TLS or a serviceConfig, and in mode
+    /// FileAll, they are in the file instead, as far as the version of Thanos can read that there.
     #[serde(default, rename = "type")]
     pub endpoint_type: AdditionalEndpointType,
 

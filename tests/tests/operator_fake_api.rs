@@ -6,6 +6,8 @@ mod fake_api;
 mod agentless;
 #[path = "fake_api/cases_agents.rs"]
 mod agents;
+#[path = "fake_api/cases_tls.rs"]
+mod cases_tls;
 #[path = "fake_api/cases_cluster_version.rs"]
 mod cluster_version;
 #[path = "fake_api/cases_distributed.rs"]

@@ -266,3 +266,32 @@ fn a_service_of_another_namespace_needs_consent_of_itself_or_its_namespace() {
     let message = of("", true).rejected[0].reason.message();
     assert!(message.contains("operator.thanos.io/allow-discovery-from=demo"), "{message}");
 }
+
+#[test]
+fn a_headless_service_with_tls_is_its_addresses_since_thanos_gives_no_settings_to_what_it_looks_up() {
+    let annotated = |value: &str| {
+        let yaml = format!(
+            "{{metadata: {{name: a, namespace: demo, annotations: {{operator.thanos.io/tls: '{value}'}}, \
+             labels: {{operator.thanos.io/store-api: 'true', app.kubernetes.io/part-of: thanos}}}}, spec: {{{HEADLESS}}}}}"
+        );
+        Arc::new(serde_saphyr::from_str::<Service>(&yaml).expect("a Service").into())
+    };
+    let is_addresses = |spec: &str, service: Arc<StoreApiService>| {
+        matches!(found(spec, vec![service]).stores[0].reach, Reach::Addresses(_))
+    };
+    let default = "serviceDiscovery: {tls: {}}";
+    assert!(!is_addresses("", service("a", "", HEADLESS)));
+    assert!(is_addresses(default, service("a", "", HEADLESS)));
+    assert!(!is_addresses(default, service("a", "", GRPC)), "one with an address of its own is no look-up");
+    assert!(!is_addresses(default, annotated("off")));
+    assert!(is_addresses("additionalArgs: [--grpc-client-tls-secure]", annotated("off")));
+    assert!(is_addresses("serviceDiscovery: {tlsProfiles: [{name: eu}]}", annotated("eu")));
+    assert!(!is_addresses("serviceDiscovery: {mode: Flags, tls: {}}", service("a", "", HEADLESS)));
+    let unknown = found("serviceDiscovery: {tls: {}}", vec![annotated("eu")]);
+    assert!(unknown.stores.is_empty());
+    let message = unknown.rejected[0].reason.message();
+    assert!(
+        message.contains("has no \"eu\" (there is: none)") && message.contains("off for no TLS"),
+        "{message}"
+    );
+}

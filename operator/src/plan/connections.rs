@@ -18,7 +18,7 @@ use sd_agent::{
     payload::sha256_hex,
 };
 
-use super::{Delivery, agent::mount, arg::Arg};
+use super::{Delivery, Said, agent::mount, arg::Arg};
 use crate::discovery::TlsChoice;
 
 /// The keys of a Secret with a certificate.
@@ -32,6 +32,16 @@ const LONGEST_NAME: usize = 63;
 const MIN_VERSION_FLAG: &str = "--grpc-client-tls-min-version";
 const SECURE_FLAG: &str = "--grpc-client-tls-secure";
 const FIELD: &str = "spec.serviceDiscovery.tls";
+/// How the flags end with which Thanos has one way to connect to all.
+const OF_FLAGS: [&str; 7] = [
+    "-grpc-client-tls-secure",
+    "-grpc-client-tls-skip-verify",
+    "-grpc-client-tls-cert",
+    "-grpc-client-tls-key",
+    "-grpc-client-tls-ca",
+    "-grpc-client-tls-min-version",
+    "-grpc-client-server-name",
+];
 
 /// How the endpoints of a ThanosQuery are connected to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -170,7 +180,7 @@ impl Connections {
         let is_said = version.supports(Feature::EndpointTls);
         if !is_said && default.tls.min_version == MinTlsVersion::Tls13 {
             return Some(format!(
-                "{FIELD}.minVersion: Thanos {version} has no flag for it, and speaks TLS 1.2, too"
+                "{FIELD}.minVersion: this release of Thanos has no flag for it, and speaks TLS 1.2, too"
             ));
         }
         (default.tls.server_name.is_none() && (!is_said || delivery == Delivery::Flags)).then(|| {
@@ -222,6 +232,21 @@ impl Connections {
         let Self { default, profiles, additional } = self;
         default.iter().chain(profiles.values()).chain(additional.values())
     }
+}
+
+/// The flags of users that say nothing any more, once the entry of each endpoint says it.
+pub fn without_effect(said: &Said<'_>, names: impl Iterator<Item = String>) -> Option<String> {
+    let is_in_file = said.version.supports(Feature::EndpointTls) && said.delivery != Delivery::Flags;
+    if !is_in_file || !said.connections.has_default() {
+        return None;
+    }
+    let flags: Vec<String> = names.filter(|name| OF_FLAGS.iter().any(|own| name.ends_with(own))).collect();
+    (!flags.is_empty()).then(|| {
+        format!(
+            "spec.additionalArgs: {} has no effect, since {FIELD} is for all endpoints; remove it",
+            flags.join(", ")
+        )
+    })
 }
 
 /// Until 0.41 Thanos spoke TLS 1.2 to stores; from 0.42 it refuses those that speak nothing newer unless it is told.
@@ -452,6 +477,24 @@ mod tests {
         assert_eq!(more("v0.42.4", &["--grpc-client-tls-secure", "--grpc-client-tls-min-version"]), None);
         assert_eq!(more("v0.41.0", &["--grpc-client-tls-secure"]), None);
         assert_eq!(more("v0.42.4", &["--no-grpc-client-tls-secure"]), None);
+    }
+
+    #[test]
+    fn a_switch_of_the_user_that_says_nothing_any_more_is_told() {
+        let told = |discovery: &str, version: &str| {
+            let connections = read(discovery).expect("valid");
+            let version = version.parse().expect("a version");
+            let said = Said { connections: &connections, version, delivery: FILE };
+            let names = ["--log.level", "--grpc-client-tls-secure", "--grpc-compression"].map(str::to_owned);
+            without_effect(&said, names.into_iter())
+        };
+        let remark = told("tls: {}", "v0.42.4").expect("told");
+        assert!(
+            remark.starts_with("spec.additionalArgs: --grpc-client-tls-secure has no effect"),
+            "{remark}"
+        );
+        assert_eq!(told("tls: {}", "v0.41.0"), None);
+        assert_eq!(told("", "v0.42.4"), None);
     }
 
     #[test]

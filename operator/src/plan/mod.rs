@@ -254,9 +254,10 @@ pub fn plan(
     }
 
     if delivery == Delivery::Flags && !endpoints.unsupported.is_empty() {
-        told.problems.push(flags_say_one_thing(&endpoints.unsupported));
+        told.problems.push(endpoints::flags_say_one_thing(&endpoints.unsupported));
     }
     told.remarks.extend(connections.remark(image.version, delivery));
+    told.remarks.extend(service_config::mixed_up(&endpoints.document, image.version));
 
     if !known.cluster.has_sleep() {
         told.remarks.push(format!("this cluster ({}) {NO_SLEEP}", known.cluster));
@@ -365,25 +366,6 @@ pub fn plan(
         remembered: Arc::new(remembered),
         names,
     })
-}
-
-/// Why endpoints are not as they ask for in mode Flags.
-fn flags_say_one_thing(unsupported: &[Unsupported]) -> String {
-    const NAMED: usize = 3;
-    let mut who: Vec<&str> = unsupported.iter().map(|own| own.who.as_str()).collect();
-    who.dedup();
-    let more = match who.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    who.truncate(NAMED);
-    format!(
-        "spec.serviceDiscovery.mode: Flags has one way to connect to all endpoints, and {}{more} {} another one: those with \
-         TLS settings of their own are left out, the others are connected to as all are; set mode: File, or remove \
-         their settings",
-        who.join(", "),
-        if who.len() == 1 { "asks for" } else { "ask for" },
-    )
 }
 
 /// What is told about a plan while it is made.
@@ -565,6 +547,8 @@ impl WorkloadPlan {
 
 #[cfg(test)]
 mod template_tests;
+#[cfg(test)]
+mod tls_tests;
 #[cfg(test)]
 mod version_tests;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::{
     Delivery, Flag, Mode, Said,
     additional_args::merge,
     arg::Arg,
-    connections::keep_tls_1_2,
+    connections::{keep_tls_1_2, without_effect},
     flaws::METRICS_FAIL,
     serving::Serving,
     tenancy::querier_args,
@@ -45,6 +45,7 @@ pub fn query_args(query: &ThanosQuery, said: &Said<'_>, flags: &[Flag], mode: &M
     args.extend(said.connections.flags(version, delivery));
     let given = query.spec.common.additional_args.as_deref().unwrap_or_default();
     let mut merged = merge(Program::Query, version, args, FIELD, given);
+    merged.remarks.extend(without_effect(said, merged.args.iter().map(|arg| arg.name().to_owned())));
     let more = keep_tls_1_2(version, |name| merged.args.iter().any(|arg| arg.name() == name));
     merged.args.extend(more);
     let merged = merged.into_args(Program::Query);

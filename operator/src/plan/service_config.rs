@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use sd_agent::in_file::SERVICE_CONFIG_LIMIT;
+use sd_agent::{Document, ThanosVersion, in_file::SERVICE_CONFIG_LIMIT, version::Release};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -126,6 +126,20 @@ pub fn service_config(text: &str) -> Result<String, String> {
             "the service config has {length} bytes, and {SERVICE_CONFIG_LIMIT} is the most; shorten it"
         )),
     }
+}
+
+/// What 0.40 and 0.41 do with service configs that differ: the options of one group may become those of another.
+pub fn mixed_up(document: &Document, version: ThanosVersion) -> Option<String> {
+    let is_affected = matches!(version, ThanosVersion::Known(Release { major: 0, minor: 40 | 41, .. }));
+    let configs =
+        document.endpoints().iter().filter_map(|endpoint| endpoint.in_file().service_config.as_deref());
+    let different = configs.collect::<BTreeSet<_>>().len();
+    (is_affected && different > 1).then(|| {
+        format!(
+            "groups have {different} different service configs, and Thanos {version} may use one of them for all; give \
+             them the same, or set spec.version to v0.42 or newer"
+        )
+    })
 }
 
 fn balanced() -> Vec<Map<String, Value>> {
@@ -300,6 +314,27 @@ mod tests {
         expected["retryThrottling"]["maxTokens"] = json!(10.0);
         assert_eq!(value(&compact), expected);
         assert_eq!(service_config(&compact).as_ref(), Ok(&compact));
+    }
+
+    #[test]
+    fn different_configs_are_told_of_the_releases_that_mix_them_up() {
+        let group = |name: &str, config: &str| {
+            let config = serde_json::to_string(config).expect("JSON");
+            format!(
+                r#"{{"file":"{name}:1","type":"Group","flag":"{name}:1","inFile":{{"typed":true,"serviceConfig":{config}}}}}"#
+            )
+        };
+        let told = |configs: [&str; 2], version: &str| {
+            let text = format!("{{\"endpoints\":[{},{}]}}", group("a", configs[0]), group("b", configs[1]));
+            let document = serde_json::from_str(&text).expect("a document");
+            mixed_up(&document, version.parse().expect("a version")).is_some()
+        };
+        let different = ["{}", r#"{"a":1}"#];
+        assert_eq!(
+            ["v0.39.2", "v0.40.1", "v0.41.0", "v0.42.4"].map(|version| told(different, version)),
+            [false, true, true, false]
+        );
+        assert!(!told(["{}", "{}"], "v0.41.0"));
     }
 
     #[test]

@@ -5,11 +5,13 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context as _, Result, ensure};
 use sd_agent::{
-    ClientTls, Document, Endpoint, EndpointType, InFile, ThanosVersion,
+    ClientTls, Document, Endpoint, EndpointType, InFile, Report, ThanosVersion,
+    board::Board,
     check::judge,
     in_file::{TlsSettings, TlsVersion},
     render::render,
@@ -21,7 +23,8 @@ use crate::{
     fixtures::{
         World,
         certificates::{Authority, Pair},
-        querier_process::QuerierProcess,
+        eventually,
+        querier_process::{LIMIT, QuerierProcess},
     },
 };
 
@@ -81,10 +84,17 @@ pub async fn connects(program: &Path) -> Result<()> {
     let wrong = regular(&at("127.0.0.1", &of_two), folder.tls("one", false))?;
     let others = BTreeSet::from([plaintext.written().to_string(), inherited.written().to_string()]);
     takes(&querier, &[&plaintext, &inherited], &others).await.context("two")?;
+    let wrong_group =
+        typed(EndpointType::Group, &at("dns+localhost", &of_two), folder.tls("one", false), None)?;
     let before = querier.log().len();
-    takes(&querier, &[&plaintext, &inherited, &wrong], &others).await.context("a wrong authority")?;
+    let board = Arc::new(Board::new(Report::default()));
+    let watch = tokio::spawn(querier.watched(Arc::clone(&board))?.run());
+    takes(&querier, &[&plaintext, &inherited, &wrong, &wrong_group], &others)
+        .await
+        .context("a wrong authority")?;
     querier.says("x509: certificate signed by unknown authority", before).await?;
     querier.lists(&others).await.context("a wrong authority, tried")?;
+    told(&board, &[&wrong, &wrong_group]).await?;
     // A Secret that is not there.
     let missing = regular(&at("127.0.0.1", &of_two), folder.tls("nobody", false))?;
     takes(&querier, &[&plaintext, &inherited, &missing], &others).await.context("no file")?;
@@ -96,7 +106,21 @@ pub async fn connects(program: &Path) -> Result<()> {
     folder.write("two.crt", three.pem())?;
     folder.pair("two", &three.issue(&[NAME])?)?;
     let all = BTreeSet::from([own.written().to_string(), plaintext.written().to_string()]);
-    takes(&querier, &[&plaintext, &own], &all).await.context("after a rotation")
+    takes(&querier, &[&plaintext, &own], &all).await.context("after a rotation")?;
+    told(&board, &[]).await?;
+    watch.abort();
+    Ok(())
+}
+
+/// Waits until the agent tells exactly these as not reached.
+async fn told(board: &Board, unreachable: &[&Endpoint]) -> Result<()> {
+    let expected: Vec<String> = unreachable.iter().map(|endpoint| endpoint.written().to_string()).collect();
+    eventually(LIMIT, format!("{expected:?} are told as not reached"), || async {
+        let told = board.report().thanos.and_then(|thanos| thanos.unreachable);
+        ensure!(told.as_ref() == Some(&expected), "{told:?}");
+        Ok(())
+    })
+    .await
 }
 
 async fn takes(querier: &QuerierProcess, endpoints: &[&Endpoint], listed: &BTreeSet<String>) -> Result<()> {

@@ -263,4 +263,31 @@ mod tests {
         assert_eq!(written, ["a:1", "b:1"]);
         assert!(problems[0].contains("[1]: is the same as") && problems.len() == 1, "{problems:?}");
     }
+
+    #[test]
+    fn tls_of_its_own_is_refused_only_where_thanos_would_not_use_it() {
+        let tls = |address: &str, more: &str| {
+            format!("{{address: '{address}', {more}, tls: {{ca: {{name: ca}}}}}}")
+        };
+        for version in ["v0.37.2", "v0.42.4"] {
+            let told = problem(&tls("dns+a:1", "type: Regular"), version);
+            assert!(told.contains("make it type Group") && told.contains("{disabled: true}"), "{told}");
+        }
+        assert_eq!(written(&tls("dns+a:1", "type: Group"), "v0.42.4"), "dns+a:1 dns+a:1");
+        assert_eq!(written(&tls("a:1", "type: Regular"), "v0.42.4"), "a:1");
+        assert_eq!(written("{address: 'dns+a:1', tls: {disabled: true}}", "v0.42.4"), "dns+a:1");
+    }
+
+    #[test]
+    fn a_service_config_that_grpc_could_not_read_is_told_with_its_field_and_costs_no_endpoint() {
+        let group = |config: &str| format!("{{address: 'dns+a:1', type: Group, serviceConfig: '{config}'}}");
+        assert_eq!(of(&group("{}"), "v0.42.4").1, [""; 0]);
+        let (written, problems) = of(&group("{\"methodConfig\": 7}"), "v0.42.4");
+        assert_eq!(written, ["dns+a:1 dns+a:1"]);
+        assert!(
+            problems[0]
+                .starts_with("spec.serviceDiscovery.additionalEndpoints[0].serviceConfig: gRPC cannot read"),
+            "{problems:?}"
+        );
+    }
 }

@@ -78,6 +78,25 @@ fn has_own_tls(endpoint: &Endpoint) -> bool {
     matches!(&endpoint.in_file().tls, Some(ClientTls::Tls(settings)) if !settings.inherited)
 }
 
+/// Why endpoints are not as they ask for in mode Flags.
+pub fn flags_say_one_thing(unsupported: &[Unsupported]) -> String {
+    const NAMED: usize = 3;
+    let mut who: Vec<&str> = unsupported.iter().map(|own| own.who.as_str()).collect();
+    who.dedup();
+    let more = match who.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    who.truncate(NAMED);
+    format!(
+        "spec.serviceDiscovery.mode: Flags has one way to connect to all endpoints, and {}{more} {} another one: those with \
+         TLS settings of their own are left out, the others are connected to as all are; set mode: File, or remove \
+         their settings",
+        who.join(", "),
+        if who.len() == 1 { "asks for" } else { "ask for" },
+    )
+}
+
 // === impl Said ===
 
 impl Said<'_> {

@@ -112,6 +112,7 @@ fn kept_endpoint(name: &ServiceName, address: &Address, connection: Connection) 
 mod tests {
     use std::collections::BTreeMap;
 
+    use crds::names::annotations::NO_TLS;
     use jiff::Timestamp;
     use sd_agent::ThanosVersion;
 
@@ -151,5 +152,32 @@ mod tests {
         let said = Said { delivery: Delivery::Flags, ..said };
         let flags = endpoints.keeping(&remembered, &said).expect("a document").flags;
         assert_eq!(flags.len(), 2, "where everything is a flag, what is held is one, too: {flags:?}");
+    }
+
+    #[test]
+    fn what_is_held_is_connected_to_as_its_service_asked_for_and_never_otherwise() {
+        let yaml = "{apiVersion: monitoring.thanos.io/v1alpha1, kind: ThanosQuery, metadata: {name: global}, \
+            spec: {serviceDiscovery: {tls: {serverName: all.example}, tlsProfiles: [{name: eu, serverName: eu.example}]}}}";
+        let connections = Connections::of(&serde_saphyr::from_str(yaml).expect("a query")).expect("valid");
+        let version = ThanosVersion::new(0, 42, 4);
+        let said = Said { connections: &connections, version, delivery: Delivery::Agent { api: true } };
+        let mut remembered = holding(&["default.demo:1", "eu.demo:1", "none.demo:1", "gone.demo:1"]);
+        let choices = [("demo/eu", "eu"), ("demo/none", NO_TLS), ("demo/gone", "us")];
+        remembered.tls =
+            choices.map(|(name, choice)| (name.parse().expect("a name"), choice.to_owned())).into();
+        let with = Endpoints::default().keeping(&remembered, &said).expect("a document");
+        let told = |endpoint: &Endpoint| {
+            let tls = serde_json::to_value(&endpoint.in_file().tls).expect("JSON");
+            format!("{} {} {}", endpoint.file, tls["mode"], tls["serverName"])
+        };
+        let all: Vec<String> = with.document.endpoints().iter().map(told).collect();
+        assert_eq!(
+            all,
+            [
+                r#"default.demo:1 "Tls" "all.example""#,
+                r#"eu.demo:1 "Tls" "eu.example""#,
+                r#"none.demo:1 "Plaintext" null"#,
+            ]
+        );
     }
 }

@@ -361,3 +361,23 @@ fn endpoints_that_do_not_fit_and_a_cluster_that_is_too_old_are_no_fault_of_the_s
         assert_eq!(condition(&status, "Invalid"), None);
     }
 }
+
+#[test]
+fn what_a_release_cannot_do_is_one_condition_with_who_needs_it_and_the_remedy() {
+    let need = |who: &str, what| Unsupported { who: who.to_owned(), what };
+    let all = ["a", "b", "c", "d"].map(|name| need(&format!("Service demo/{name}"), Need::OwnTls));
+    let mut summary = Summary { version: ThanosVersion::new(0, 41, 0), ..summary() };
+    summary.endpoints.unsupported =
+        all.into_iter().chain([need("Service demo/g", Need::ServiceConfig)]).collect();
+    let status = done(&ThanosQueryStatus::default(), &summary, &Discovery::default(), None);
+    assert_eq!(condition(&status, "UnsupportedByVersion"), Some(("True", "VersionTooOld")));
+    let told = status.conditions.iter().find(|own| own.type_ == "UnsupportedByVersion").expect("told");
+    let message = &told.message;
+    assert!(message.contains("Thanos v0.41.0 cannot connect to single endpoints"), "{message}");
+    assert!(message.contains("(Service demo/a, Service demo/b, Service demo/c and 1 more)"), "{message}");
+    assert!(message.contains("reads no service config of a group"), "{message}");
+    assert!(message.contains("set spec.version to v0.42 or newer"), "{message}");
+    summary.endpoints.unsupported.clear();
+    let mended = done(&status, &summary, &Discovery::default(), None);
+    assert_eq!(condition(&mended, "UnsupportedByVersion"), None);
+}
