@@ -90,6 +90,8 @@ pub struct QueryState {
     pub has_no_frontend: bool,
     /// How long the pods of a tree have been as they are.
     pub tree: TreeMemory,
+    /// When its shards were read last: each tells whatever happens to it, and all together much.
+    pub shards_read: Option<Instant>,
     /// Whether there may be shards.
     pub has_shards: bool,
     /// Whether it was paused when its shards were told.

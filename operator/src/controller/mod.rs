@@ -136,7 +136,12 @@ impl Run<'_> {
         }
         let mut full = state.needs_a_full_look(&handle.noted, &seen, Instant::now());
         // Somebody who reverts what we write is answered, but not as fast as both can.
-        let wait = apply::left_of(apply::WRITE_INTERVAL, state.objects_written, Instant::now());
+        let now = Instant::now();
+        let wait = [state.objects_written, state.shards_read]
+            .map(|last| apply::left_of(apply::WRITE_INTERVAL, last, now))
+            .into_iter()
+            .max()
+            .unwrap_or_default();
         if full && !wait.is_zero() {
             state.applied = None;
             return Ok(Action::requeue(wait));
@@ -159,6 +164,7 @@ impl Run<'_> {
                 // The marks that led here are spent: whatever fails from now on, the next look is a full one, too.
                 state.applied = None;
                 let reading = self.reading(state);
+                state.shards_read = reading.shards.is_some().then(Instant::now);
                 Some(snapshot::live(&context.client, query, &names, &reading).await?)
             } else {
                 None

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crds::{
     names::{
-        annotations::ACCEPT_REMOVAL,
-        labels::{self, FALSE},
+        annotations::{ACCEPT_REMOVAL, SHARD_SET},
+        labels::{self, FALSE, SHARD_OF},
         pod::QUERY_CONTAINER,
     },
     service_discovery::{AdditionalEndpoint, AdditionalEndpointType},
@@ -80,8 +80,24 @@ pub fn explained(found: &Found, config: &Config, now: Timestamp) -> Explanation 
         unread: found.unread.clone(),
         refused,
     };
+    if asks_shards(found) {
+        explanation.services.clear();
+        explanation.additional_endpoints.clear();
+        explanation.still_there.clear();
+        let name = &explanation.query;
+        explanation.remarks.push(format!(
+            "spec.distributed: it asks shards, which ask the stores; explain one of those that `kubectl get thanosquery \
+             --selector={SHARD_OF}={name}` lists"
+        ));
+    }
     explanation.look = look(found, &explanation, in_use.damage.as_deref());
     explanation
+}
+
+/// Whether the document names the shards of a tree.
+fn asks_shards(found: &Found) -> bool {
+    let annotations = found.config_map.as_ref().and_then(|own| own.metadata.annotations.as_ref());
+    annotations.is_some_and(|all| all.contains_key(SHARD_SET))
 }
 
 /// What the operator would find and plan; or why it would not.

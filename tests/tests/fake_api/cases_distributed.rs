@@ -5,8 +5,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use clap::Parser;
 use k8s_openapi::api::core::v1::ConfigMap;
-use operator::plan::payload_of;
+use operator::{
+    arguments::{Arguments, Command},
+    explain::explain,
+    plan::payload_of,
+};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -453,6 +458,29 @@ async fn what_cannot_be_done_is_told_by_field_and_what_ran_goes_on() {
     seconds(30).await;
     assert!(shards(&api).is_empty());
     assert_eq!(story(&api), ["document: a", "pods: local"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn explain_sends_who_asks_about_a_root_to_its_shards_and_tells_of_stores_there() {
+    let (api, _operator, _kubelet) = tree(TWO).await;
+    let explained = async |name: &str| -> Value {
+        let all = ["thanos-operator", "explain", name, "--namespace=demo", "--output=json"];
+        let Command::Explain(arguments) = Arguments::try_parse_from(all).expect("arguments").command else {
+            unreachable!("explain is asked for")
+        };
+        let told = explain(&api.client(), &arguments, jiff::Timestamp::now()).await.expect("an answer");
+        serde_json::from_str(&told.text).expect("JSON")
+    };
+    let root = explained("global").await;
+    assert_eq!((&root["services"], &root["stillThere"]), (&json!([]), &json!([])));
+    assert!(
+        root["remarks"].to_string().contains("operator.thanos.io/shard-of=global"),
+        "{}",
+        root["remarks"]
+    );
+    let shard = explained(&shards(&api)[0]).await;
+    let store = shard["services"].as_array().expect("a list").iter().find(|own| own["name"] == "a");
+    assert_eq!(store.expect("the store")["verdict"], "In");
 }
 
 #[tokio::test(start_paused = true)]

@@ -291,8 +291,7 @@ impl Tree {
 
 impl Mode {
     /// Of pods of `version` that have nothing but shards. Before 0.38 a shard is taken to begin where the youngest of
-    /// its stores does, and what is older is missed (seen with 0.37.2); and each pod of a shard is asked for itself, so
-    /// that their answers are mixed. Fetched series are right in every release.
+    /// its stores does, and what is older is missed (seen with 0.37.2). Fetched series are right in every release.
     fn over_shards(distributed: &Distributed, version: ThanosVersion) -> Self {
         match version.supports(Feature::OverlappingShards) {
             true => Self::Distributed(distributed.sharding_labels.clone()),
