@@ -106,8 +106,8 @@ pub async fn served(program: impl Fn(&Component) -> Option<PathBuf>) -> Result<(
             runs.push(async move {
                 let running = queriers.start(&program).await?;
                 let listed = eventually(LIMIT, format!("{expected:?} are served"), || async {
-                    let mut listed: Vec<String> =
-                        healthy_stores(running.http).await?.iter().map(|name| bare(name)).collect();
+                    let stores = healthy_stores(&running.address, running.http).await?;
+                    let mut listed: Vec<String> = stores.iter().map(|name| bare(name)).collect();
                     listed.sort();
                     ensure!(listed.iter().eq(expected), "listed: {listed:?}");
                     Ok(())
