@@ -9,7 +9,7 @@ use crds::{
 };
 use jiff::Timestamp;
 use k8s_openapi::api::{
-    core::v1::{Namespace, Service},
+    core::v1::{ConfigMap, Namespace, Service},
     discovery::v1::EndpointSlice,
 };
 use kube::CustomResourceExt as _;
@@ -105,6 +105,14 @@ impl Input {
     /// # Errors
     /// When the selector cannot be read, or there is no plan.
     pub fn plan(&self) -> Result<(Discovery, Plan)> {
+        self.plan_after(None)
+    }
+
+    /// What becomes of it where there is this ConfigMap already.
+    ///
+    /// # Errors
+    /// As [`Self::plan`].
+    pub fn plan_after(&self, config_map: Option<&ConfigMap>) -> Result<(Discovery, Plan)> {
         let Self { query, watched, query_services } = self;
         let config = Config {
             agent_image: "sd-agent:test".into(),
@@ -114,7 +122,7 @@ impl Input {
         };
         let discovery = discover(query, watched)?;
         let query_service = query.spec.query_frontend.is_some().then(|| query_service(query, query_services));
-        let known = Known { generation: Some(41), query_service, ..Known::default() };
+        let known = Known { config_map, generation: Some(41), query_service, ..Known::default() };
         let plan = plan(query, &discovery, &known, &config, Timestamp::UNIX_EPOCH)?;
         Ok((discovery, plan))
     }
