@@ -174,9 +174,8 @@ impl Address {
 
     /// Whether this address is looked up by SRV and `part` is one of the hosts that such a record has: one label longer.
     pub fn is_whole_of(&self, part: &Self) -> bool {
-        let pod =
-            part.target().split_once('.').filter(|(_, whole)| whole.eq_ignore_ascii_case(self.target()));
-        self.lookup.finds_the_port() && pod.is_some()
+        let is_pod = |(_, whole): (&str, &str)| whole.eq_ignore_ascii_case(self.target());
+        self.lookup.finds_the_port() && part.target().split_once('.').is_some_and(is_pod)
     }
 }
 

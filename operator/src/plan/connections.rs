@@ -484,7 +484,7 @@ mod tests {
         let told = |discovery: &str, version: &str| {
             let connections = read(discovery).expect("valid");
             let version = version.parse().expect("a version");
-            let said = Said { connections: &connections, version, delivery: FILE };
+            let said = Said { connections: &connections, version, delivery: FILE, types_in_file: false };
             let names = ["--log.level", "--grpc-client-tls-secure", "--grpc-compression"].map(str::to_owned);
             without_effect(&said, names.into_iter())
         };

@@ -9,7 +9,7 @@ use crds::{
 };
 use jiff::Timestamp;
 use k8s_openapi::api::{
-    core::v1::{Namespace, Service},
+    core::v1::{ConfigMap, Namespace, Service},
     discovery::v1::EndpointSlice,
 };
 use kube::CustomResourceExt as _;
@@ -84,6 +84,11 @@ impl Input {
         Ok(Self { query: query.context("no ThanosQuery")?, watched, query_services })
     }
 
+    /// Whether the operator plans with `mode`: a tree of queriers has a file.
+    pub fn can_be_in(&self, mode: &str) -> bool {
+        self.query.spec.distributed.is_none() || mode != "Flags"
+    }
+
     /// The same for another release of Thanos and another mode.
     ///
     /// # Errors
@@ -105,6 +110,14 @@ impl Input {
     /// # Errors
     /// When the selector cannot be read, or there is no plan.
     pub fn plan(&self) -> Result<(Discovery, Plan)> {
+        self.plan_after(None)
+    }
+
+    /// What becomes of it where there is this ConfigMap already.
+    ///
+    /// # Errors
+    /// As [`Self::plan`].
+    pub fn plan_after(&self, config_map: Option<&ConfigMap>) -> Result<(Discovery, Plan)> {
         let Self { query, watched, query_services } = self;
         let config = Config {
             agent_image: "sd-agent:test".into(),
@@ -122,7 +135,7 @@ impl Input {
         });
         let tree = tree.transpose()?.unwrap_or_default();
         let discovery = if tree.is_over_shards() { Discovery::default() } else { discovery };
-        let known = Known { generation: Some(41), query_service, tree, ..Known::default() };
+        let known = Known { config_map, generation: Some(41), query_service, tree, ..Known::default() };
         let plan = plan(query, &discovery, &known, &config, Timestamp::UNIX_EPOCH)?;
         Ok((discovery, plan))
     }

@@ -160,7 +160,8 @@ mod tests {
             spec: {serviceDiscovery: {tls: {serverName: all.example}, tlsProfiles: [{name: eu, serverName: eu.example}]}}}";
         let connections = Connections::of(&serde_saphyr::from_str(yaml).expect("a query")).expect("valid");
         let version = ThanosVersion::new(0, 42, 4);
-        let said = Said { connections: &connections, version, delivery: Delivery::Agent { api: true } };
+        let delivery = Delivery::Agent { api: true };
+        let said = Said { connections: &connections, version, delivery, types_in_file: false };
         let mut remembered = holding(&["default.demo:1", "eu.demo:1", "none.demo:1", "gone.demo:1"]);
         let choices = [("demo/eu", "eu"), ("demo/none", NO_TLS), ("demo/gone", "us")];
         remembered.tls =
