@@ -9,9 +9,15 @@ use crds::{
 /// Characters of one warning.
 const LONGEST: usize = 300;
 
-/// Conditions that are no warnings, or that the root tells otherwise.
-const NO_WARNINGS: [&str; 4] =
-    [conditions::READY, conditions::ENDPOINTS_SYNCED, conditions::PAUSED, conditions::STALLED];
+/// Conditions that are no warnings, or that the root tells itself.
+const NO_WARNINGS: [&str; 6] = [
+    conditions::READY,
+    conditions::ENDPOINTS_SYNCED,
+    conditions::PAUSED,
+    conditions::STALLED,
+    conditions::REMARKS,
+    conditions::SERVICE_MONITOR_MISSING,
+];
 
 /// The warnings of `shards`, each once: all of them see the same Services.
 pub fn complaints(shards: &[ThanosQuery], live: &[ThanosQuery]) -> Vec<String> {

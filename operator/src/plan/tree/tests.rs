@@ -373,6 +373,8 @@ fn what_several_shards_warn_of_is_told_once() {
         let conditions = &mut shard.status.as_mut().expect("a status").conditions;
         let mut warning = conditions[0].clone();
         (warning.type_, warning.message) = ("DnsFailing".into(), "no answer".into());
+        conditions.push(warning.clone());
+        warning.type_ = "Remarks".into();
         conditions.push(warning);
     }
     let complaints = next(&query, &standing).complaints;
