@@ -154,7 +154,7 @@ impl Document {
     /// What a Thanos with `flags` looks up: every address with a prefix, of its flags and of its file; sorted.
     pub fn looked_up_by(&self, flags: &[Address]) -> Vec<Address> {
         let in_file = self.endpoints.iter().filter(|endpoint| !endpoint.is_among(flags));
-        let all = flags.iter().chain(in_file.map(|endpoint| &endpoint.file));
+        let all = flags.iter().chain(in_file.map(Endpoint::unspelt));
         let mut names: Vec<Address> = all.filter(|address| address.is_looked_up()).cloned().collect();
         names.sort();
         names.dedup();
@@ -240,9 +240,12 @@ impl Endpoint {
 
     /// Its address in a file that can say everything.
     pub fn written(&self) -> Cow<'_, Address> {
-        let in_file = self.in_file();
-        let address = self.flag.as_ref().filter(|_| in_file.typed).unwrap_or(&self.file);
-        spelt(address, in_file.spelling)
+        spelt(self.unspelt(), self.in_file().spelling)
+    }
+
+    /// The same without any spelling of our own.
+    pub fn unspelt(&self) -> &Address {
+        self.flag.as_ref().filter(|_| self.in_file().typed).unwrap_or(&self.file)
     }
 
     fn check_in_file(&self) -> Result<(), DocumentError> {
@@ -333,6 +336,11 @@ mod tests {
         assert_eq!(document.looked_up_by(std::slice::from_ref(&flag)), [flag, address(headless)]);
         assert_eq!(document.looked_up().count(), 2);
         assert_eq!(Document::new(vec![regular("a.ns.svc:1")]).expect("valid").looked_up().count(), 0);
+        let typed = InFile { typed: true, ..InFile::default() };
+        let group =
+            Endpoint::flagged(EndpointType::Group, address("g.ns.svc:80"), address("dns+g.ns.svc:80"));
+        let in_the_file = Document::new(vec![group.saying(typed)]).expect("valid");
+        assert_eq!(in_the_file.looked_up_by(&[]), [address("dns+g.ns.svc:80")]);
     }
 
     #[test]

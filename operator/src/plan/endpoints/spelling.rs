@@ -43,9 +43,8 @@ pub fn spell(document: Document, previous: Option<&Document>) -> Result<Document
         return Ok(document);
     }
     let before = |endpoint: &Endpoint| {
-        previous.and_then(|previous| {
-            previous.endpoints().iter().find(|own| as_it_stands(own) == as_it_stands(endpoint))
-        })
+        previous
+            .and_then(|previous| previous.endpoints().iter().find(|own| own.unspelt() == endpoint.unspelt()))
     };
     let spelt = document.endpoints().iter().map(|endpoint| {
         let spelling = spelling(endpoint, before(endpoint).map(Endpoint::in_file));
@@ -54,14 +53,9 @@ pub fn spell(document: Document, previous: Option<&Document>) -> Result<Document
     Document::new(spelt.collect())
 }
 
-/// The address that is written, without any spelling.
-fn as_it_stands(endpoint: &Endpoint) -> &sd_agent::Address {
-    endpoint.flag.as_ref().filter(|_| endpoint.in_file().typed).unwrap_or(&endpoint.file)
-}
-
 fn spelling(endpoint: &Endpoint, before: Option<&InFile>) -> u8 {
     let in_file = endpoint.in_file();
-    let address = as_it_stands(endpoint);
+    let address = endpoint.unspelt();
     // The addresses behind a name are dialled as they are found.
     if address.lookup() != Lookup::None && !(in_file.typed && endpoint.endpoint_type.is_group()) {
         return 0;
