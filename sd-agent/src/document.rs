@@ -11,7 +11,7 @@ use crate::{
     in_file::{ClientTls, InFile, InFileError, spelt},
 };
 
-/// The newest format of an entry that this reader knows; see [`Endpoint::needs`].
+/// The newest format of an entry that this reader knows; see `needs` of [`Endpoint`].
 pub const ENTRY_FORMAT: u32 = 2;
 /// The format in which an entry may have TLS settings of its own.
 const FORMAT_WITH_TLS: u32 = 2;
@@ -29,7 +29,7 @@ pub struct Document {
 /// One endpoint, in the form for a file and, for strict and group endpoints, in the form for a flag.
 ///
 /// A reader skips the fields that it does not know: a newer operator adds only such as may be missed, or says by
-/// [`Self::needs`] that they may not.
+/// its `needs` that they may not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoint {
