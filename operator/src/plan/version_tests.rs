@@ -10,7 +10,7 @@ use k8s_openapi::api::{
 };
 use kube::CustomResourceExt as _;
 use proptest::prelude::*;
-use sd_agent::{Address, render::render};
+use sd_agent::{Address, ThanosVersion, render::render};
 
 use super::*;
 use crate::{
