@@ -111,8 +111,7 @@ impl Play<'_> {
 
     /// Promise 2: a strict endpoint is a flag of Thanos, so this one change does replace the pods, and says why.
     async fn strict(&mut self) -> Result<()> {
-        self.timeline
-            .heading("A strict store: in mode File it is a flag, so the pods are replaced once");
+        self.timeline.heading("A strict store: in mode File it is a flag, so the pods are replaced once");
         let before = self.queriers.snapshot().await?;
         let always = self.queriers.always_listed("london");
         let started = Instant::now();
