@@ -136,6 +136,26 @@ fn a_strict_endpoint_changes_the_template_and_is_told_to_the_agent() {
     assert!(agent.contains(&"--flagged=strict.demo.svc.cluster.local:80".to_owned()), "{agent:?}");
 }
 
+/// What the plan after `plan` knows.
+fn after(plan: &Plan) -> Known<'_> {
+    let config_map = plan.config_maps.wanted.as_ref();
+    Known { config_map, remembered: Some(&plan.remembered), ..Known::default() }
+}
+
+#[test]
+fn in_mode_file_all_what_was_written_before_tells_how_an_address_is_spelt_now() {
+    let query = query_in_mode("v0.42.4", "FileAll");
+    let one = Ordinary { name: 1, port: 80, headless: false, labelled: false };
+    let first = planned(&query, &[flagged(), one.service()], &Known::default());
+    assert!(first.remembered.says_more);
+    let again = planned(&query, &[flagged(), one.service()], &after(&first));
+    assert_eq!(again.config_maps, first.config_maps, "the same again is the same, byte for byte");
+    let plain = planned(&query, &[one.service()], &after(&first));
+    assert!(!plain.remembered.says_more);
+    let more = planned(&query, &[one.service(), Ordinary { name: 2, ..one }.service()], &after(&plain));
+    assert_eq!(more.summary.endpoints.document.endpoints().len(), 2);
+}
+
 #[test]
 fn file_all_on_a_release_that_does_not_know_types_in_a_file_is_mode_file_and_says_so() {
     let (old, file) = (query_in_mode("v0.37.2", "FileAll"), query_in_mode("v0.37.2", "File"));

@@ -24,7 +24,7 @@ pub use additional::{Additional, additional_endpoints};
 pub use overlap::{Arrivals, Before, next_to_end, overlap};
 pub use said::{Said, can_be_written, flag as flag_of, flags_say_one_thing, has_types_in_file, saying};
 pub use shards::ShardsError;
-pub use spelling::{previous_document, spell};
+pub use spelling::{previous_document, says_more, spell};
 pub use strict_pods::{StrictPods, next_to_go, with_missing_pods};
 
 use super::{connections::Connection, service_config::service_config};

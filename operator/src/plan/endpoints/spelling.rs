@@ -20,25 +20,25 @@ const CONNECTIONS_OF_FEW_LETTERS: u8 = 8;
 /// The document that the pods have now, as far as it matters how `next` is spelt: none when neither says more than
 /// addresses.
 pub fn previous_document(known: &Known<'_>, next: &Document) -> Option<Document> {
+    // Most documents are addresses only, and reading one of thousands at every change takes its time.
+    if !says_more(next) && !known.remembered.is_none_or(|before| before.says_more) {
+        return None;
+    }
     let newest = known.config_map.into_iter().chain(known.former_config_maps).map(payload_of);
     let newest = newest.max_by_key(|payload| payload.meta().map_or(0, |meta| meta.generation))?;
-    let says_more = || {
-        let text = newest.meta().and_then(|meta| newest.document_text(meta.bytes)).unwrap_or_default();
-        text.windows(IN_FILE.len()).any(|part| part == IN_FILE)
-    };
-    let is_needed = next.endpoints().iter().any(|endpoint| !endpoint.in_file().is_plain()) || says_more();
-    is_needed.then(|| newest.unpack().ok().map(|(_, document)| document)).flatten()
+    newest.unpack().ok().map(|(_, document)| document)
 }
 
-/// Only an entry that says more than its address has this.
-const IN_FILE: &[u8] = b"\"inFile\"";
+/// Whether an entry says more than its address.
+pub fn says_more(document: &Document) -> bool {
+    document.endpoints().iter().any(|endpoint| !endpoint.in_file().is_plain())
+}
 
 /// `document` spelt for pods that have the `previous` one.
 ///
 /// # Errors
 /// None that the document did not have: the same place is written once.
 pub fn spell(document: Document, previous: Option<&Document>) -> Result<Document, DocumentError> {
-    let says_more = |document: &Document| document.endpoints().iter().any(|own| !own.in_file().is_plain());
     if !says_more(&document) && !previous.is_some_and(says_more) {
         return Ok(document);
     }

@@ -110,6 +110,7 @@ impl RemovalGuard {
             missing: BTreeMap::new(),
             newcomers: BTreeSet::new(),
             pods: pods.clone(),
+            says_more: false,
             arrivals: Arrivals::new(),
             tls: BTreeMap::new(),
         };

@@ -11,7 +11,9 @@ use crate::{
         ConfigMaps, Delivery, Endpoints, PlanError, Said, StrictPods,
         config_map::{Written, config_maps},
         connections::Connection,
-        endpoints::{Before, can_be_written, flags, overlap, place, previous_document, saying, spell},
+        endpoints::{
+            Before, can_be_written, flags, overlap, place, previous_document, saying, says_more, spell,
+        },
     },
 };
 
@@ -57,6 +59,7 @@ pub fn guarded(
     };
     if remembered.kept(&endpoints.services).next().is_some() {
         let kept = endpoints.clone().keeping(&remembered, said)?.spelt_after(previous)?;
+        remembered.says_more = says_more(&kept.document);
         if let Ok(config_maps) = config_maps(written, &kept, &remembered) {
             return Ok(Guarded { endpoints: kept, config_maps, remembered });
         }
@@ -64,6 +67,7 @@ pub fn guarded(
         remembered = remembered.without_missing();
     }
     let endpoints = endpoints.spelt_after(previous)?;
+    remembered.says_more = says_more(&endpoints.document);
     let config_maps = config_maps(written, &endpoints, &remembered)?;
     Ok(Guarded { endpoints, config_maps, remembered })
 }
@@ -71,8 +75,8 @@ pub fn guarded(
 // === impl Endpoints ===
 
 impl Endpoints {
-    /// With the endpoints that `remembered` keeps, as ordinary ones; how they are reached is as in the `previous`
-    /// document. One that another Service has now stays its own.
+    /// With the endpoints that `remembered` keeps, as ordinary ones, connected to as their Services asked for. One that
+    /// another Service has now stays its own.
     ///
     /// # Errors
     /// As [`Endpoints::of`].

@@ -52,6 +52,9 @@ pub struct Remembered {
     /// The pods of strict Services.
     #[serde(default, skip_serializing_if = "StrictPods::is_empty")]
     pub pods: StrictPods,
+    /// Whether entries of the document say more than addresses. False of an operator that could not say more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub says_more: bool,
     /// Names that take the place of addresses.
     #[serde(default, skip_serializing_if = "Arrivals::is_empty")]
     pub arrivals: Arrivals,
@@ -214,6 +217,7 @@ mod tests {
             missing: [(name(0), missing)].into(),
             newcomers: [name(1)].into(),
             pods: [("demo/p".parse().expect("a name"), [("p-0".to_owned(), None)].into())].into(),
+            says_more: true,
             arrivals: Arrivals::new(),
             tls: [(name(1), "eu".to_owned())].into(),
         }
