@@ -214,11 +214,6 @@ impl Connections {
         self.all().flat_map(Named::files).map(|(_, folder)| folder).collect()
     }
 
-    /// Whether pods need any of it.
-    pub fn mounts_something(&self) -> bool {
-        self.all().any(|named| named.files().next().is_some())
-    }
-
     /// What of it is in a pod template, as texts.
     pub fn inputs(&self, version: ThanosVersion, delivery: Delivery) -> Vec<String> {
         let volumes = self.volumes();
