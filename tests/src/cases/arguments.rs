@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Case,
-    differential::{RELEASES, released},
+    differential::{ON_THIS_MACHINE, RELEASES, released},
 };
 use crate::{
     cluster::components::{Component, THANOS_NEW},
@@ -43,21 +43,24 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::shared("differential", takes, |world| async move {
             let binaries = world.cluster().binaries();
+            let _alone = ON_THIS_MACHINE.lock().await;
             accepted(|component| Some(binaries.folder(component).join("thanos"))).await.map(drop)
         })
-        .limit(600)
+        .limit(900)
         .only_where_the_node_is_ours(),
         Case::shared("differential", serves, |world: World| async move {
             let binaries = world.cluster().binaries();
+            let _alone = ON_THIS_MACHINE.lock().await;
             served(|component| Some(binaries.folder(component).join("thanos"))).await
         })
-        .limit(300)
+        .limit(900)
         .only_where_the_node_is_ours(),
         Case::shared("differential", follows, |world: World| async move {
             let binaries = world.cluster().binaries();
+            let _alone = ON_THIS_MACHINE.lock().await;
             followed(|component| Some(binaries.folder(component).join("thanos"))).await
         })
-        .limit(300)
+        .limit(900)
         .only_where_the_node_is_ours(),
     ]
 }

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use sd_agent::{
     Address, Document, Endpoint, EndpointType, Feature, ThanosVersion, check::judge, render::render,
 };
+use tokio::sync::Mutex;
 
 use super::Case;
 use crate::{
@@ -55,14 +56,18 @@ enum Fate {
 /// The cases of this area.
 pub fn cases() -> Vec<Case> {
     let name = "every Thanos loads what the agent renders, and check refuses what Thanos refuses or drops";
-    vec![Case::shared("differential", name, in_cluster).limit(300).only_where_the_node_is_ours()]
+    vec![Case::shared("differential", name, in_cluster).limit(900).only_where_the_node_is_ours()]
 }
 
 /// Case 36, second half.
 async fn in_cluster(world: World) -> Result<()> {
     let binaries = world.cluster().binaries();
+    let _alone = ON_THIS_MACHINE.lock().await;
     agree(|component| Some(binaries.folder(component).join("thanos"))).await
 }
+
+/// Cases that run many Thanos side by side on this machine do so one after the other: each has its own clock to keep.
+pub static ON_THIS_MACHINE: Mutex<()> = Mutex::const_new(());
 
 /// Asks every release. `program` finds the binary of one.
 ///
@@ -172,12 +177,14 @@ async fn check_refuses_what_it_does(
     Ok(())
 }
 
-/// Failed look-ups are the names' fault; everything else that is worse than information is the file's.
+/// Failed look-ups are the names' fault, and an answer that comes too late is that of a busy machine: 200 stores are asked
+/// within a second. Everything else that is worse than information is the file's.
 fn is_complaint(line: &str) -> bool {
     let is_bad =
         ["level=error", "level=warn", "uplicate", "failed to"].iter().any(|word| line.contains(word));
     let is_about_a_name = ["dns resolution", "lookup", "no such host"].iter().any(|word| line.contains(word));
-    is_bad && !is_about_a_name
+    let is_late = line.contains("update of endpoint failed") && line.to_lowercase().contains("deadline");
+    is_bad && !is_about_a_name && !is_late
 }
 
 fn regular(address: &str) -> Result<Endpoint> {
