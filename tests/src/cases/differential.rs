@@ -160,8 +160,8 @@ async fn check_refuses_what_it_does(
         match fate {
             Fate::Refused(words) => {
                 querier.says(words, before).await.with_context(|| format!("{text:?}"))?;
-                let listed = querier.listed().await?;
-                ensure!(listed == kept, "{text:?} was refused, and then {listed:?} listed");
+                // One look could meet an answer of the store that came too late.
+                querier.lists(&kept).await.with_context(|| format!("{text:?} was refused"))?;
                 is_kept = true;
             }
             Fate::Taken => {
