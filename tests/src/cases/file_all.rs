@@ -1,7 +1,7 @@
 //! Mode FileAll: strict and group endpoints are in the file, too, so nothing that Services do replaces a pod.
 
 use anyhow::{Context as _, Result, bail};
-use crds::names::{labels, reasons};
+use crds::names::labels;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt as _;
 
@@ -109,7 +109,7 @@ async fn many_changes(world: World) -> Result<()> {
     }
     always.held().await?;
     queriers.unchanged_since(&before).await?;
-    no_rollout(&queriers).await
+    queriers.had_no_rollout().await
 }
 
 async fn strict_and_back(world: World) -> Result<()> {
@@ -134,7 +134,7 @@ async fn strict_and_back(world: World) -> Result<()> {
     world.scale::<Deployment>("b", 1).await?;
     queriers.every_pod_lists(&["a", "b"]).await?;
     queriers.unchanged_since(&before).await?;
-    no_rollout(&queriers).await
+    queriers.had_no_rollout().await
 }
 
 /// A strict store that is down is missed by every query; of a regular one Thanos says nothing once it is not listed.
@@ -177,9 +177,4 @@ async fn every_pod_has_more_than(queriers: &Queriers, generation: u64, change: u
         Ok(())
     })
     .await
-}
-
-async fn no_rollout(queriers: &Queriers) -> Result<()> {
-    let rollouts = queriers.events(reasons::ROLLOUT).await?;
-    if rollouts.is_empty() { Ok(()) } else { bail!("Events of rollouts: {rollouts:?}") }
 }

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use crds::names::labels;
 
 use super::Case;
-use crate::fixtures::{Queriers, Store, StoreService, World, eventually, queriers::FOLLOW};
+use crate::fixtures::{Store, StoreService, World, eventually, queriers::FOLLOW};
 
 /// The cases of this file.
 pub fn cases() -> Vec<Case> {
@@ -68,7 +68,7 @@ async fn comes_and_goes(world: World, version: &str) -> Result<()> {
 
     always.held().await?;
     queriers.unchanged_since(&before).await?;
-    no_rollout(&queriers).await
+    queriers.had_no_rollout().await
 }
 
 async fn first_store(world: World) -> Result<()> {
@@ -83,10 +83,5 @@ async fn first_store(world: World) -> Result<()> {
         if synced.as_deref() == Some("2/2") { Ok(()) } else { bail!("{synced:?}") }
     })
     .await?;
-    no_rollout(&queriers).await
-}
-
-async fn no_rollout(queriers: &Queriers) -> Result<()> {
-    let rollouts = queriers.events(crds::names::reasons::ROLLOUT).await?;
-    if rollouts.is_empty() { Ok(()) } else { bail!("Events of rollouts: {rollouts:?}") }
+    queriers.had_no_rollout().await
 }
